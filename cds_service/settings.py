@@ -1,0 +1,120 @@
+"""What a hospital decides for itself: the site file, read once into a frozen object."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cds_service.errors import SiteUnfit
+
+_CLOSED = ConfigDict(extra="forbid", frozen=True)
+
+
+class SiteProtocol(BaseModel):
+    """The one protocol that the site enables, and the number under which it approved it."""
+
+    model_config = _CLOSED
+
+    id: Annotated[str, Field(min_length=1, max_length=64)]
+    approval: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{1,63}$")]
+    strength_mg_per_ml: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+
+
+class SiteReview(BaseModel):
+    """Who at the site signed the knowledge, when, and which knowledge: the hash that `check` prints."""
+
+    model_config = _CLOSED
+
+    by: Annotated[tuple[str, ...], Field(min_length=1)]
+    on: date
+    knowledge: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{12,64}$")]
+
+
+class Site(BaseModel):
+    """
+    A site file (TOML). Unknown keys are refused.
+
+    `time_zone` is the IANA zone in which a date without a zone is read; without it, the zone of the clock (UTC). `tighten` names D rows that this site blocks
+    on although the table lets them be confirmed. `terminology` is a folder of FHIR ValueSet expansions of the
+    operator's (SNOMED CT needs a licence). `empty_allergy_list_means_none` and `administrations_elsewhere` are
+    declarations of decision logic, sections 1 and 4.3 (D07).
+    """
+
+    model_config = _CLOSED
+
+    name: Annotated[str, Field(min_length=1, max_length=120)] = "Unnamed site"
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+    time_zone: str | None = None
+    protocol: SiteProtocol | None = None
+    review: SiteReview | None = None
+    tighten: tuple[str, ...] = ()
+    terminology: Path | None = None
+    empty_allergy_list_means_none: bool = False
+    administrations_elsewhere: bool = False
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str | None) -> str | None:
+        try:
+            ZoneInfo(name or "UTC")
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError("not an IANA time zone") from error
+        return name
+
+    def zone(self, now: datetime) -> tzinfo:
+        """Where a date without a zone was written."""
+        return ZoneInfo(self.time_zone) if self.time_zone else now.tzinfo or UTC
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], where: str = "site") -> Site:
+        """A site from a parsed table. Raises SiteUnfit naming each defect in a line."""
+        try:
+            return cls.model_validate(dict(table))
+        except ValidationError as error:
+            raise SiteUnfit(*(_in_a_line(where, defect) for defect in error.errors())) from error
+
+    @classmethod
+    def from_file(cls, path: Path) -> Site:
+        """A site from a TOML file. Raises SiteUnfit naming each defect in a line."""
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SiteUnfit(f"{path}: cannot be read") from error
+        except tomllib.TOMLDecodeError as error:
+            raise SiteUnfit(f"{path}: not TOML: {error}") from error
+        site = cls.from_table(table, str(path))
+        if site.terminology is not None and not site.terminology.is_absolute():
+            site = site.model_copy(update={"terminology": path.parent / site.terminology})
+        return site
+
+
+# A site that offers no medicine: what `evaluate` and `serve` use when no site file is given.
+DEFAULT_SITE = Site(name="No site file", country="ZZ")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment, read once. `CDS_PUBLIC_BASE_URL`: where callers reach us."""
+
+    public_base_url: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        url = environment.get("CDS_PUBLIC_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
+        if not url.startswith(("http://", "https://")):
+            raise SiteUnfit("CDS_PUBLIC_BASE_URL: not an http or https URL")
+        return cls(public_base_url=url)
+
+
+def _in_a_line(where: str, defect: Any) -> str:
+    place = ".".join(str(part) for part in defect["loc"])
+    return f"{where}: {place}: {defect['msg']}" if place else f"{where}: {defect['msg']}"
