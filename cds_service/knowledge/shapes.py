@@ -1,0 +1,425 @@
+"""The shape of every table: what a row must say before this service will start with it."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Words = Annotated[str, Field(min_length=2, max_length=400)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Sources = Annotated[tuple[str, ...], Field(min_length=1)]
+Kind = Literal["label", "trial", "guideline", "project"]
+Amount = Annotated[Decimal, Field(allow_inf_nan=False)]
+
+
+class Row(BaseModel):
+    """One row of a table. A misspelt key is refused; nothing changes after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Reviewed(Row):
+    """Who read the table, when, and when it must be read again. `by` stays empty until real people have signed."""
+
+    by: tuple[str, ...]
+    on: date
+    again: date
+
+    @model_validator(mode="after")
+    def _again_is_later(self) -> Reviewed:
+        if self.again <= self.on:
+            raise ValueError("reviewed.again is not later than reviewed.on")
+        return self
+
+
+class Table(Row):
+    """A file of rows, and who reviewed it."""
+
+    reviewed: Reviewed
+
+
+class Source(Row):
+    """Where a sentence, number or code comes from. `sure` says how well we could check it."""
+
+    title: Words
+    published: str
+    url: str | None = None
+    sure: Literal["full text", "abstract", "label", "secondary", "memory", "project"]
+    note: str | None = None
+
+
+# --- what a chart can hold -----------------------------------------------------------------------
+
+
+class Concept(Row):
+    """
+    One clinical idea and the codes that mean it: `{code: short label}` per code system.
+
+    `*_below` codes also mean everything beneath them (ICD-10-CM and ATC are hierarchies by prefix); `poisoning_below`
+    leaves out adverse effects and underdosing (6th character 5 or 6), `injury_below` leaves out sequelae (7th
+    character S). `doubtful` codes are recorded but do not say enough: the fact is then unknown.
+    `words` speak only for entries whose codes say nothing to us. `expansions` name published value sets.
+    """
+
+    name: Name
+    says: Words
+    loinc: dict[str, str] = {}
+    snomed: dict[str, str] = {}
+    icd10cm: dict[str, str] = {}
+    icd10cm_below: dict[str, str] = {}
+    poisoning_below: dict[str, str] = {}
+    injury_below: dict[str, str] = {}
+    icd10pcs: dict[str, str] = {}
+    rxnorm: dict[str, str] = {}
+    atc: dict[str, str] = {}
+    atc_below: dict[str, str] = {}
+    hl7: dict[str, str] = {}
+    medium: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    expansions: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    sources: Sources
+
+
+class ConceptTable(Table):
+    concept: tuple[Concept, ...]
+
+
+class Expansion(Row):
+    """A published expansion of a value set, by OID: the codes of one code system."""
+
+    oid: Annotated[str, Field(pattern=r"^[0-9.]+$|^[a-z][a-z0-9-]+$")]
+    title: str
+    version: str
+    canonical: str
+    system: Literal["icd10cm", "rxnorm"]
+    codes: tuple[str, ...]
+
+
+class ExpansionTable(Table):
+    expansion: tuple[Expansion, ...]
+    sources: Sources
+
+
+class ConditionFact(Row):
+    """
+    A fact read from the problem list.
+
+    `counts`: "active" = active, recurrence, relapse or not stated; "ever" = any clinical status; "recent" = active, or
+    resolved within `resolved_days`; "this-pregnancy" = not dated before this pregnancy; "not-active" = remission,
+    inactive or resolved. Refuted and entered-in-error never count.
+    """
+
+    fact: Name
+    says: Words
+    concepts: Annotated[tuple[Name, ...], Field(min_length=1)]
+    counts: Literal["active", "ever", "recent", "this-pregnancy", "not-active"]
+    resolved_days: int | None = None
+    unless: tuple[Name, ...] = ()
+    severe_only: bool = False
+    sources: Sources
+
+
+class ConditionTable(Table):
+    row: tuple[ConditionFact, ...]
+    severity_words: tuple[str, ...]
+    negations: tuple[str, ...]
+    past_words: tuple[str, ...]
+    negation_reach: int
+
+
+class ObservationFact(Row):
+    """
+    A measurement. `take` says which values of the window count; `if_none` says what silence means.
+
+    `plausible` are the limits outside which a number is not believed (unit: `unit`). `ratio` divides the value by
+    the upper limit that the laboratory sent with it.
+    """
+
+    fact: Name
+    says: Words
+    concepts: Annotated[tuple[Name, ...], Field(min_length=1)]
+    unit: str
+    plausible: tuple[Amount, Amount]
+    window_hours: int | None = None
+    take: Literal["latest", "highest"]
+    if_none: Literal["unknown", "absent"]
+    preliminary: bool = False
+    ratio: bool = False
+    this_birth: bool = False
+    kind: Kind
+    sources: Sources
+
+
+class ObservationTable(Table):
+    row: tuple[ObservationFact, ...]
+
+
+class MedicineFact(Row):
+    """
+    A medicine that she takes, gets or is about to get.
+
+    `active`: do running orders, reported medicines and drafts count? `within_hours`: since the last dose. `route`
+    limits it. `form` "infusion" or "bolus" limits how it is given. A PRN order that was not given never counts,
+    except for a row with `prn_only`.
+    """
+
+    fact: Name
+    says: Words
+    concepts: Annotated[tuple[Name, ...], Field(min_length=1)]
+    unless: tuple[Name, ...] = ()
+    active: bool
+    within_hours: Amount | None = None
+    route: Literal["any", "systemic", "neuraxial"] = "any"
+    form: Literal["any", "infusion", "bolus"] = "any"
+    for_prevention: bool | None = None
+    prn_only: bool = False
+    this_encounter: bool = False
+    sources: Sources
+
+
+class MedicineTable(Table):
+    row: tuple[MedicineFact, ...]
+
+
+class Instrument(Row):
+    """A questionnaire: its codes, its score, its items. No item text is shipped."""
+
+    fact: Name
+    says: Words
+    panel: Name
+    total: Name | None
+    items: tuple[Name, ...]
+    item_max: int
+    total_max: int
+    self_harm_item: int | None = None
+    linkid_words: tuple[str, ...] = ()
+    item_linkids: tuple[tuple[str, ...], ...] = ()
+    total_linkids: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    answers: dict[str, int] = {}
+    sources: Sources
+
+
+class ScreenTable(Table):
+    same_form_minutes: int
+    current_hours: int
+    tier_days: int
+    safety_days: int
+    other_days: int
+    instrument: tuple[Instrument, ...]
+    sources: Sources
+
+
+class TimeTable(Table):
+    """Windows of the stay and the pregnancy."""
+
+    after_birth_days: int
+    postpartum_days: int
+    late_postpartum_days: int
+    gestation_days: int
+    pregnancy_days: int
+    this_birth_hours: int
+    weight_conflict_days: int
+    weight_conflict_percent: Amount
+    weight_believable_kg: tuple[Amount, Amount]
+    sources: Sources
+
+
+class Unit(Row):
+    """A UCUM code, the base unit it converts to, the exact factor, and spellings seen in charts without a code."""
+
+    ucum: str
+    base: str
+    factor: Fraction
+    spellings: tuple[str, ...] = ()
+
+
+class UnitTable(Table):
+    unit: tuple[Unit, ...]
+    sources: Sources
+
+
+# --- what is decided ------------------------------------------------------------------------------
+
+
+class Test(Row):
+    """One fact against one band: half-open (`at_least` <= value < `below`) or above `above`. No band: is it present?"""
+
+    fact: Name
+    says: Words
+    at_least: Amount | None = None
+    above: Amount | None = None
+    below: Amount | None = None
+    unit: str | None = None
+    inputs: tuple[str, ...] = ()
+    kind: Kind | None = None
+
+    @property
+    def banded(self) -> bool:
+        return self.at_least is not None or self.above is not None or self.below is not None
+
+
+class Criterion(Row):
+    """A reason for no dose (C), for specialist review (R), or for more monitoring (M). Any one test is enough."""
+
+    id: Annotated[str, Field(pattern=r"^[CRM][0-9]{2}$")]
+    says: Words
+    kind: Kind
+    sources: Sources
+    carriers: Annotated[tuple[str, ...], Field(min_length=1)]
+    start_check: Words | None = None
+    adds: Words | None = None
+    test: Annotated[tuple[Test, ...], Field(min_length=1)]
+
+
+class CriterionTable(Table):
+    criterion: tuple[Criterion, ...]
+
+
+class Input(Row):
+    """A D row: what must be known before a dose, when it is usable, and whether it blocks or may be confirmed."""
+
+    id: Annotated[str, Field(pattern=r"^D[0-9]{2}$")]
+    says: Words
+    limit: Words
+    facts: Annotated[tuple[Name, ...], Field(min_length=1)]
+    before_minutes: int | None = None
+    after_minutes: int | None = None
+    before_birth: Literal["block", "confirm", "not needed"]
+    after_birth: Literal["block", "confirm", "not needed"]
+    may_be_absent: bool
+    confirm_as: Words
+    kind: Kind
+    sources: Sources
+
+
+class InputTable(Table):
+    input: tuple[Input, ...]
+
+
+class GroupFrequency(Row):
+    """What happened to a published group. Never this woman's probability."""
+
+    id: Name
+    fact: Name | None
+    says: Words
+    n: Words
+    country: Words
+    outcome: Words
+    sources: Sources
+
+
+class RiskTable(Table):
+    """Section 3: first match. `safety` is also the safety concern of section 2."""
+
+    sources: Sources
+    safety: tuple[Test, ...]
+    high: tuple[Test, ...]
+    elevated: tuple[Test, ...]
+    reassuring: tuple[Test, ...]
+    positive_screen: tuple[Test, ...]
+    not_indicated: tuple[Test, ...]
+    context: tuple[Test, ...]
+    frequency: tuple[GroupFrequency, ...]
+
+
+class Protocol(Row):
+    """A medicine, its dose and its infusion. Doses in mg, weights in kg, volumes in mL."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+    medicine: Literal["esketamine", "ketamine"]
+    says: Words
+    dose_mg_per_kg: Amount
+    weight_cap_kg: Amount
+    round_down_to_mg: Amount
+    ceiling_mg: Amount
+    total_volume_ml: Amount
+    rate_ml_per_h: Amount
+    duration_min: int
+    strength_mg_per_ml: Amount
+    not_marketed_in: tuple[str, ...]
+    evidence_label: Words | None = None
+    uri: str
+    rxnorm: str
+    snomed: str
+    atc: str
+    sources: Sources
+
+
+class ProtocolTable(Table):
+    protocol: tuple[Protocol, ...]
+    start_within_min: int
+    valid_hours: int
+
+
+class AbsoluteLimit(Row):
+    medicine: Literal["esketamine", "ketamine"]
+    mg: Amount
+    mg_per_kg: Amount
+
+
+class OrderCheckTable(Table):
+    """Section 8: what a drafted order may differ by."""
+
+    dose_tolerance_percent: Amount
+    shortest_min: int
+    longest_min: int
+    most_repeats: int
+    absolute: tuple[AbsoluteLimit, ...]
+    sources: Sources
+
+
+class TopicRow(Row):
+    """A card topic: its code, the hooks that may show it, and the override reasons offered with it."""
+
+    code: Annotated[str, Field(pattern=r"^[A-Z]{4,20}$")]
+    says: Words
+    hooks: Annotated[tuple[str, ...], Field(min_length=1)]
+    override_reasons: tuple[str, ...]
+
+
+class TopicTable(Table):
+    most_not_critical: int
+    topic: tuple[TopicRow, ...]
+    override_reason: dict[str, str]
+    override_system: str
+    topic_system: str
+    sources: Sources
+
+
+class Forbidden(Row):
+    """A code that means something else than it seems: `system` as in a concept, or "value set" for an OID."""
+
+    system: str
+    code: str
+    why: str
+
+
+class ForbiddenTable(Table):
+    forbidden: tuple[Forbidden, ...]
+    sources: Sources
+
+
+class DerivedFact(Row):
+    """A fact that is worked out from others in `clinical/derived.py`, because a table row tests one fact only."""
+
+    fact: Name
+    says: Words
+    unit: str | None = None
+
+
+class DerivedTable(Table):
+    row: tuple[DerivedFact, ...]
+
+
+class About(Table):
+    """Which knowledge this is."""
+
+    version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
+    title: Words

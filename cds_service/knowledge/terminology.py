@@ -1,0 +1,161 @@
+"""Which clinical ideas a code, or a word where there is no code, stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from cds_service.knowledge.shapes import Concept, Expansion
+
+# The URIs under which EHRs send the same code system: the official one, and the urn:oid form that Epic sends
+# (its CDS Hooks tutorial). WHO ICD-10 is read as ICD-10-CM: the categories that our criteria name agree, and
+# hospitals outside the US send nothing else.
+SYSTEMS: Final[Mapping[str, str]] = {
+    "http://loinc.org": "loinc",
+    "urn:oid:2.16.840.1.113883.6.1": "loinc",
+    "http://snomed.info/sct": "snomed",
+    "urn:oid:2.16.840.1.113883.6.96": "snomed",
+    "http://www.nlm.nih.gov/research/umls/rxnorm": "rxnorm",
+    "urn:oid:2.16.840.1.113883.6.88": "rxnorm",
+    "http://hl7.org/fhir/sid/icd-10-cm": "icd10cm",
+    "urn:oid:2.16.840.1.113883.6.90": "icd10cm",
+    "http://hl7.org/fhir/sid/icd-10": "icd10cm",
+    "urn:oid:2.16.840.1.113883.6.3": "icd10cm",
+    "http://www.cms.gov/Medicare/Coding/ICD10": "icd10pcs",
+    "http://hl7.org/fhir/sid/icd-10-pcs": "icd10pcs",
+    "urn:oid:2.16.840.1.113883.6.4": "icd10pcs",
+    "http://www.whocc.no/atc": "atc",
+    "urn:oid:2.16.840.1.113883.6.73": "atc",
+}
+_HL7: Final = "http://terminology.hl7.org/CodeSystem/"
+# Exact columns of a concept, and the code system they belong to.
+EXACT: Final = {"loinc": "loinc", "snomed": "snomed", "icd10cm": "icd10cm", "icd10pcs": "icd10pcs", "rxnorm": "rxnorm",
+                "atc": "atc", "hl7": "hl7"}
+BELOW: Final = {"icd10cm_below": "icd10cm", "poisoning_below": "icd10cm", "injury_below": "icd10cm", "atc_below": "atc"}
+_NOTHING: Final[frozenset[str]] = frozenset()
+_LONGEST_TEXT: Final = 400
+
+
+def system_of(uri: object) -> str | None:
+    """Our short name for a code system's URI, or None."""
+    if not isinstance(uri, str):
+        return None
+    known = SYSTEMS.get(uri)
+    if known is None and uri.startswith(_HL7):
+        return "hl7"
+    return known
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """The concepts that an entry stands for: those it says, and those it only hints at."""
+
+    says: frozenset[str]
+    hints: frozenset[str]
+
+
+MEANINGLESS: Final = Meaning(_NOTHING, _NOTHING)
+
+
+class Terminology:
+    """Every concept, indexed once at start. Look-ups are pure, and remembered."""
+
+    def __init__(self, concepts: Mapping[str, Iterable[Concept]], expansions: Iterable[Expansion] = ()) -> None:
+        """`concepts` by domain (the file they stand in): medicines, conditions, orders and so on."""
+        self._exact: dict[tuple[str, str], set[str]] = {}
+        self._below: dict[str, dict[str, set[tuple[str, str]]]] = {"icd10cm": {}, "atc": {}}
+        self._doubtful: set[tuple[str, str]] = set()
+        self._without: dict[str, frozenset[str]] = {}
+        self._words: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+        self.tokens: dict[str, tuple[str, ...]] = {}
+        expanded: dict[str, list[tuple[str, str]]] = {}
+        for expansion in expansions:
+            expanded.setdefault(expansion.oid, []).extend(
+                (expansion.system, _plain(expansion.system, code)) for code in expansion.codes
+            )
+        for domain, members in concepts.items():
+            for concept in members:
+                self._index(domain, concept, expanded)
+        self.meaning_of_code = lru_cache(maxsize=20_000)(self._meaning_of_code)
+        self.meaning_of_text = lru_cache(maxsize=20_000)(self._meaning_of_text)
+
+    def _index(self, domain: str, concept: Concept, expanded: Mapping[str, list[tuple[str, str]]]) -> None:
+        name = concept.name
+        for column, system in EXACT.items():
+            for code in getattr(concept, column):
+                self._exact.setdefault((system, _plain(system, code)), set()).add(name)
+        for column, system in BELOW.items():
+            for code in getattr(concept, column):
+                self._below[system].setdefault(_plain(system, code), set()).add((name, column))
+        for oid in concept.expansions:
+            for key in expanded.get(oid, ()):
+                self._exact.setdefault(key, set()).add(name)
+        for code in concept.doubtful:
+            self._doubtful.add((name, code.replace(".", "")))
+        if concept.without:
+            self._without[name] = frozenset(concept.without)
+        if concept.words:
+            alternatives = "|".join(re.escape(word.lower()) for word in sorted(concept.words, key=len, reverse=True))
+            self._words.setdefault(domain, []).append((name, re.compile(rf"(?<!\w)(?:{alternatives})(?:e?s)?(?!\w)")))
+        self.tokens[name] = (
+            *(f"http://loinc.org|{code}" for code in concept.loinc if not code.startswith("LA")),
+            *(f"http://snomed.info/sct|{code}" for code in concept.snomed),
+        )
+
+    def _meaning_of_code(self, system: str, code: str) -> Meaning:
+        """What one code stands for. `system` is one of our short names."""
+        plain = _plain(system, code)
+        found = set(self._exact.get((system, plain), _NOTHING))
+        below = self._below.get(system)
+        matched = {name: plain for name in found}
+        if below:
+            for length in range(1, len(plain) + 1):
+                for name, column in below.get(plain[:length], ()):
+                    if _excluded(column, plain):
+                        continue
+                    found.add(name)
+                    matched.setdefault(name, plain[:length])
+        found -= {name for name in found if self._without.get(name, _NOTHING) & found}
+        hints = frozenset(name for name in found if (name, matched[name]) in self._doubtful)
+        return Meaning(frozenset(found) - hints, hints)
+
+    def _meaning_of_text(self, domain: str, text: str) -> tuple[tuple[str, int, str], ...]:
+        """The concepts that words in a text name: (concept, position, lower-case text). Compared without case."""
+        lowered = " ".join(text[:_LONGEST_TEXT].lower().split())
+        found = {
+            name: match.start()
+            for name, pattern in self._words.get(domain, ())
+            if (match := pattern.search(lowered)) is not None
+        }
+        dropped = {name for name in found if self._without.get(name, _NOTHING) & set(found)}
+        return tuple((name, at, lowered) for name, at in found.items() if name not in dropped)
+
+    def codings_of(self, codings: Iterable[Any]) -> Meaning:
+        """What a list of FHIR Codings stands for, taken together. Odd members are passed over."""
+        says: set[str] = set()
+        hints: set[str] = set()
+        for coding in codings:
+            if isinstance(coding, dict) and isinstance(code := coding.get("code"), str):
+                system = system_of(coding.get("system"))
+                if system is not None:
+                    meaning = self.meaning_of_code(system, code)
+                    says |= meaning.says
+                    hints |= meaning.hints
+        return Meaning(frozenset(says), frozenset(hints - says)) if says or hints else MEANINGLESS
+
+
+def _plain(system: str, code: str) -> str:
+    """EHRs send ICD-10-CM with and without the dot, and in either case."""
+    return code.replace(".", "").upper() if system in {"icd10cm", "icd10pcs", "atc"} else code
+
+
+def _excluded(column: str, plain: str) -> bool:
+    """ICD-10-CM: T40 and its like also hold adverse effects (5) and underdosing (6); S in the 7th place is a sequela."""
+    if column == "poisoning_below":
+        return len(plain) >= 6 and plain[5] in "56"
+    if column == "injury_below":
+        return len(plain) == 7 and plain[6] == "S"
+    return False
