@@ -1,0 +1,46 @@
+"""One whole thought: what was asked, what was found, what follows. Kept together so that it can be explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cds_service.clinical.dosing import Dose
+from cds_service.clinical.eligibility import Eligibility
+from cds_service.clinical.facts import Facts
+from cds_service.clinical.order_check import Departure, DraftedOrder
+from cds_service.clinical.plan import Occasion, Plan
+from cds_service.clinical.risk import Risk
+
+
+@dataclass(frozen=True, slots=True)
+class Consultation:
+    """
+    Everything that was thought for one call.
+
+    `orders` are the (es)ketamine orders drafted in this call; `departures` is where the one for prevention leaves the
+    protocol. `already_ordered` holds the "system|code" of each order drafted or active, so that nothing is suggested
+    twice. `set_aside` names the chart entries that could not be read, by reference and reason.
+    """
+
+    occasion: Occasion
+    facts: Facts
+    risk: Risk
+    eligibility: Eligibility
+    dose: Dose | None
+    orders: tuple[DraftedOrder, ...]
+    departures: tuple[Departure, ...]
+    plan: Plan
+    already_ordered: frozenset[str] = frozenset()
+    set_aside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Encountered:
+    """Who and where: relative references for the draft orders, and the call that the cards answer."""
+
+    service_id: str
+    hook: str
+    hook_instance: str
+    patient: str
+    encounter: str | None
+    user: str | None

@@ -1,0 +1,216 @@
+"""May the medicine be offered: every criterion, every reason, and one status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from cds_service.clinical.facts import Doubt, Evidence, Facts, Finding, State
+from cds_service.clinical.stage import Stage
+from cds_service.clinical.weighing import Reason, holds
+from cds_service.knowledge.shapes import Criterion, Input, Protocol, Test
+
+
+class Status(StrEnum):
+    """Decision logic, section 6. A dose exists only in the first two."""
+
+    ELIGIBLE = "eligible"
+    ELIGIBLE_CONDITIONAL = "eligible-conditional"
+    CONTRAINDICATED = "contraindicated"
+    SPECIALIST_REVIEW = "specialist-review"
+    DATA_MISSING = "data-missing"
+    NOT_INDICATED = "not-indicated"
+    NO_APPROVED_PROTOCOL = "no-approved-protocol"
+
+    @property
+    def allows_a_dose(self) -> bool:
+        return self in {Status.ELIGIBLE, Status.ELIGIBLE_CONDITIONAL}
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A criterion that is met: its row, and the facts that met it."""
+
+    row: Criterion
+    because: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Something that must be known and is not: the id, what it is, its limit, and the last that was seen of it."""
+
+    id: str
+    says: str
+    limit: str
+    doubts: tuple[Doubt, ...]
+    last_seen: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """The status, and every reason that was found on the way, in the tables' order."""
+
+    status: Status
+    contraindications: tuple[Met, ...]
+    reviews: tuple[Met, ...]
+    modifiers: tuple[Met, ...]
+    missing: tuple[Open, ...]
+    confirm: tuple[Open, ...]
+    configuration: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The tables that eligibility is judged by."""
+
+    contraindications: tuple[Criterion, ...]
+    reviews: tuple[Criterion, ...]
+    modifiers: tuple[Criterion, ...]
+    inputs: tuple[Input, ...]
+
+
+def judge(
+    facts: Facts,
+    rows: Rows,
+    *,
+    stage: Stage,
+    ppd_order: bool,
+    protocol: Protocol | None,
+    configuration: tuple[str, ...] = (),
+    tightened: frozenset[str] = frozenset(),
+) -> Eligibility:
+    """
+    Every criterion, then the first true row of section 6.
+
+    `protocol` is the one that the site has approved, if any; `configuration` names site errors such as CFG01;
+    `tightened` holds the D rows that the site blocks on although the table would let them be confirmed.
+    """
+    contraindications = _met(rows.contraindications, facts)
+    reviews = _met(rows.reviews, facts)
+    unknown_inputs = {row.id: found for row in rows.inputs if (found := _not_known(row, facts, stage)) is not None}
+    demand = {row.id: _demand(row, stage, tightened) for row in rows.inputs}
+    missing = [open_ for id_, open_ in unknown_inputs.items() if demand[id_] == "block"]
+    confirm = [open_ for id_, open_ in unknown_inputs.items() if demand[id_] == "confirm"]
+    # A criterion that nobody could answer although its D rows are satisfied must not pass in silence: a
+    # contraindication then blocks, a review reason is confirmed at the bedside.
+    missing += _unanswered(rows.contraindications, facts, unknown_inputs, contraindications)
+    confirm += _unanswered(rows.reviews, facts, unknown_inputs, reviews)
+    return Eligibility(
+        status=_status(
+            facts,
+            contraindicated=bool(contraindications),
+            review=bool(reviews),
+            missing=bool(missing),
+            confirm=bool(confirm),
+            approved=protocol is not None,
+            before_birth=stage is Stage.PREGNANT,
+            ppd_order=ppd_order,
+        ),
+        contraindications=contraindications,
+        reviews=reviews,
+        modifiers=_met(rows.modifiers, facts),
+        missing=tuple(missing),
+        confirm=tuple(confirm),
+        configuration=configuration,
+    )
+
+
+def _status(
+    facts: Facts,
+    *,
+    contraindicated: bool,
+    review: bool,
+    missing: bool,
+    confirm: bool,
+    approved: bool,
+    before_birth: bool,
+    ppd_order: bool,
+) -> Status:
+    """Section 6, first true row. With a drafted order for prevention the hard reasons speak first."""
+    not_indicated = (facts["epds_below_indication"].state is State.PRESENT, Status.NOT_INDICATED)
+    hard = [(contraindicated, Status.CONTRAINDICATED), (review, Status.SPECIALIST_REVIEW)]
+    ordered = [*hard, not_indicated] if ppd_order else [not_indicated, *hard]
+    ordered += [
+        (missing, Status.DATA_MISSING),
+        (not approved, Status.NO_APPROVED_PROTOCOL),
+        (before_birth or confirm, Status.ELIGIBLE_CONDITIONAL),
+    ]
+    return next((status for true, status in ordered if true), Status.ELIGIBLE)
+
+
+def _met(rows: tuple[Criterion, ...], facts: Facts) -> tuple[Met, ...]:
+    found = []
+    for row in rows:
+        because = tuple(
+            Reason(test.fact, test.says, facts[test.fact].evidence)
+            for test in row.test
+            if holds(test, facts[test.fact]) is State.PRESENT
+        )
+        if because:
+            found.append(Met(row, because))
+    return tuple(found)
+
+
+def _demand(row: Input, stage: Stage, tightened: frozenset[str]) -> str:
+    demand = row.before_birth if stage is Stage.PREGNANT else row.after_birth
+    return "block" if demand == "confirm" and row.id in tightened else demand
+
+
+def _not_known(row: Input, facts: Facts, stage: Stage) -> Open | None:
+    minutes = row.before_minutes if stage is Stage.PREGNANT else row.after_minutes
+    failed = [(finding, doubt) for name in row.facts if (doubt := _doubt(row, finding := facts[name], minutes, facts))]
+    if not failed:
+        return None
+    return Open(
+        id=row.id,
+        says=row.says,
+        limit=row.limit,
+        doubts=tuple(dict.fromkeys(doubt for _, doubt in failed)),
+        last_seen=tuple(evidence for finding, _ in failed for evidence in finding.evidence),
+    )
+
+
+def _doubt(row: Input, finding: Finding, minutes: int | None, facts: Facts) -> Doubt | None:
+    """Why this fact does not satisfy the row, or None when it does."""
+    if finding.state is State.UNKNOWN:
+        return finding.doubt or Doubt.NOT_RECEIVED
+    if finding.conflict:
+        return Doubt.CONFLICTING
+    if finding.incomplete:
+        return Doubt.INCOMPLETE
+    if finding.state is State.ABSENT and not row.may_be_absent:
+        return Doubt.NOT_RECORDED
+    if minutes is not None and (
+        finding.at is None or not finding.at.surely_within(timedelta(minutes=minutes), facts.now)
+    ):
+        return Doubt.TOO_OLD
+    return None
+
+
+def _unanswered(
+    rows: tuple[Criterion, ...], facts: Facts, unknown_inputs: dict[str, Open], met: tuple[Met, ...]
+) -> list[Open]:
+    """Criteria, not met, with a test that is unknown although no D row says so."""
+    known = {criterion.row.id for criterion in met}
+    found = []
+    for row in rows:
+        if row.id in known:
+            continue
+        tests = [test for test in row.test if _open(test, facts, unknown_inputs)]
+        if tests:
+            findings = [facts[test.fact] for test in tests]
+            found.append(
+                Open(
+                    id=row.id,
+                    says="; ".join(dict.fromkeys(test.says for test in tests)),
+                    limit=row.says,
+                    doubts=tuple(dict.fromkeys(f.doubt or Doubt.NOT_RECEIVED for f in findings)),
+                    last_seen=tuple(e for f in findings for e in f.evidence),
+                )
+            )
+    return found
+
+
+def _open(test: Test, facts: Facts, unknown_inputs: dict[str, Open]) -> bool:
+    return holds(test, facts[test.fact]) is State.UNKNOWN and not any(row in unknown_inputs for row in test.inputs)

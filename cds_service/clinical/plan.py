@@ -1,0 +1,156 @@
+"""What is worth saying at this moment, in which order, and how loudly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cds_service.clinical.eligibility import Eligibility, Status
+from cds_service.clinical.facts import Facts, State
+from cds_service.clinical.order_check import Departure
+from cds_service.clinical.risk import Risk, Tier
+from cds_service.clinical.stage import Stage
+from cds_service.knowledge.shapes import TopicTable
+
+
+class Indicator(StrEnum):
+    """How loudly a card speaks (CDS Hooks 2.0, card attributes)."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One card to show: its topic code and its indicator."""
+
+    code: str
+    indicator: Indicator
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cards to show, in order, and those held back so that nobody has to read more than two at once."""
+
+    topics: tuple[Topic, ...]
+    held_back: tuple[Topic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Why she is looked at now: the hook, whether a clinician asks, the stage, and what is being ordered."""
+
+    hook: str
+    clinician: bool
+    stage: Stage
+    ppd_order: bool
+    site_has_protocol: bool
+
+
+_SAY_NOTHING = Plan(())
+# What is missing besides the screens: these two have a card of their own (section 7).
+_SCREEN_INPUTS = frozenset({"D01", "D10"})
+
+
+def propose(
+    occasion: Occasion,
+    facts: Facts,
+    risk: Risk,
+    eligibility: Eligibility,
+    departures: tuple[Departure, ...],
+    table: TopicTable,
+) -> Plan:
+    """The topics of section 7 that apply to this hook, in the table's order; at most two that are not critical."""
+    if not occasion.clinician or occasion.stage is Stage.OTHER:
+        return _SAY_NOTHING
+    wanted = _applicable(occasion, facts, risk, eligibility, departures)
+    topics = [
+        Topic(row.code, wanted[row.code])
+        for row in table.topic
+        if row.code in wanted and occasion.hook in row.hooks
+    ]
+    shown: list[Topic] = []
+    held: list[Topic] = []
+    for topic in topics:
+        quiet = sum(t.indicator is not Indicator.CRITICAL for t in shown)
+        fits = topic.indicator is Indicator.CRITICAL or quiet < table.most_not_critical
+        (shown if fits else held).append(topic)
+    return Plan(tuple(shown), tuple(held))
+
+
+def _applicable(
+    occasion: Occasion, facts: Facts, risk: Risk, eligibility: Eligibility, departures: tuple[Departure, ...]
+) -> dict[str, Indicator]:
+    """Each topic that section 7 calls for, whatever the hook, with its indicator."""
+    screen = _screen_indicator(occasion, facts)
+    order = _order_indicator(occasion, eligibility, departures)
+    return {
+        **_safety(facts),
+        **({_MEDICINE[topic]: loud for topic, loud in _medicine(occasion, facts, eligibility).items()}),
+        **({"KETORDER": order} if order else {}),
+        **({"PPDSCREEN": screen} if screen else {}),
+        **({"PPDRISK": Indicator.WARNING if risk.tier is Tier.HIGH else Indicator.INFO} if risk.raised else {}),
+        **({"PPDFOLLOWUP": Indicator.INFO} if risk.raised else {}),
+    }
+
+
+_MEDICINE = {
+    Status.CONTRAINDICATED: "KETCONTRA",
+    Status.SPECIALIST_REVIEW: "KETREVIEW",
+    Status.NOT_INDICATED: "KETNOTIND",
+    Status.DATA_MISSING: "KETDATA",
+    Status.ELIGIBLE: "KETOPTION",
+    Status.ELIGIBLE_CONDITIONAL: "KETOPTION",
+    Status.NO_APPROVED_PROTOCOL: "KETNOPROTO",
+}
+
+
+def _medicine(occasion: Occasion, facts: Facts, eligibility: Eligibility) -> dict[Status, Indicator]:
+    """The one card about the medicine, if any. Nobody is told about a medicine that the site does not offer."""
+    status = eligibility.status
+    positive = facts["positive_screen"].state is State.PRESENT
+    offered = occasion.ppd_order or (positive and occasion.site_has_protocol)
+    indicator: Indicator | None = None
+    match status:
+        case Status.CONTRAINDICATED if offered:
+            indicator = Indicator.CRITICAL if occasion.ppd_order else Indicator.INFO
+        case Status.SPECIALIST_REVIEW if offered:
+            indicator = Indicator.WARNING
+        case Status.NOT_INDICATED | Status.NO_APPROVED_PROTOCOL if occasion.ppd_order:
+            indicator = Indicator.WARNING
+        case Status.DATA_MISSING if occasion.ppd_order:
+            indicator = Indicator.WARNING
+        case Status.DATA_MISSING if offered and any(i.id not in _SCREEN_INPUTS for i in eligibility.missing):
+            indicator = Indicator.INFO
+        case Status.ELIGIBLE | Status.ELIGIBLE_CONDITIONAL:
+            indicator = Indicator.INFO
+        case _:
+            pass
+    return {status: indicator} if indicator else {}
+
+
+def _safety(facts: Facts) -> dict[str, Indicator]:
+    if facts["safety_concern"].state is not State.PRESENT:
+        return {}
+    assessed = facts["safety_assessed_since"].state is State.PRESENT
+    return {"PPDSAFETY": Indicator.INFO if assessed else Indicator.CRITICAL}
+
+
+def _order_indicator(
+    occasion: Occasion, eligibility: Eligibility, departures: tuple[Departure, ...]
+) -> Indicator | None:
+    if not occasion.ppd_order or not departures or eligibility.status is Status.CONTRAINDICATED:
+        return None
+    return Indicator.CRITICAL if any(d.critical for d in departures) else Indicator.WARNING
+
+
+def _screen_indicator(occasion: Occasion, facts: Facts) -> Indicator | None:
+    """Ask for a screen: none that is complete and current, or a positive one without a bipolar screen."""
+    if occasion.hook == "encounter-discharge":
+        due = facts["epds_this_encounter"].state is not State.PRESENT
+    else:
+        no_epds = facts["epds_current"].state is not State.PRESENT
+        positive = facts["positive_screen"].state is State.PRESENT
+        due = no_epds or (positive and facts["bipolar_known"].state is not State.PRESENT)
+    return Indicator.WARNING if due else None

@@ -1,0 +1,59 @@
+"""One fact against one row of a table: does the row's test hold?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cds_service.clinical.facts import Evidence, Facts, Finding, Number, State
+from cds_service.knowledge.shapes import Test
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A row that holds: the fact, the table's words, and the chart entries."""
+
+    fact: str
+    says: str
+    evidence: tuple[Evidence, ...]
+
+
+def holds(test: Test, finding: Finding) -> State:
+    """
+    Present, absent or unknown.
+
+    Several values that disagree about the band: present when chart entries tie (to warn, any of them counts),
+    unknown when a partial date leaves a range. A list that was cut short can show, but not rule out.
+    """
+    if not test.banded or finding.state is not State.PRESENT:
+        return finding.state
+    if not finding.values:
+        return State.UNKNOWN
+    hits = [_in_band(test, value) for value in finding.values]
+    if all(hits):
+        return State.PRESENT
+    if not any(hits):
+        return State.UNKNOWN if finding.incomplete else State.ABSENT
+    return State.PRESENT if finding.conflict else State.UNKNOWN
+
+
+def _in_band(test: Test, value: Number) -> bool:
+    return (
+        (test.at_least is None or value >= test.at_least)
+        and (test.above is None or value > test.above)
+        and (test.below is None or value < test.below)
+    )
+
+
+def reasons(tests: Iterable[Test], facts: Facts) -> tuple[Reason, ...]:
+    """The tests that hold, each with its evidence, in the table's order."""
+    return tuple(
+        Reason(test.fact, test.says, facts[test.fact].evidence)
+        for test in tests
+        if holds(test, facts[test.fact]) is State.PRESENT
+    )
+
+
+def doubts(tests: Iterable[Test], facts: Facts) -> tuple[Test, ...]:
+    """The tests that nobody can answer from this chart."""
+    return tuple(test for test in tests if holds(test, facts[test.fact]) is State.UNKNOWN)
