@@ -1,0 +1,128 @@
+"""
+READ FIRST. The whole service on one page: what happens when an EHR fires a hook.
+
+`answer` meets the world: it reads the request, gathers the chart and looks at the clock. `consult` thinks: from there
+on everything is a pure function, and each line's noun is the next line's argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cds_service.clinical.approval import approve
+from cds_service.clinical.consultation import Consultation, Encountered
+from cds_service.clinical.derived import Grounds, derive
+from cds_service.clinical.dosing import compute
+from cds_service.clinical.eligibility import Rows, judge
+from cds_service.clinical.order_check import check
+from cds_service.clinical.plan import Occasion, propose
+from cds_service.clinical.risk import assess
+from cds_service.clinical.stage import stage_of
+from cds_service.ehr.chart import Chart, gather
+from cds_service.ehr.reading import read
+from cds_service.ehr.reading.orders import already_ordered, monitoring_ordered, read_drafted
+from cds_service.ehr.relevance import is_clinician, is_relevant
+from cds_service.ehr.units import Units
+from cds_service.ehr.wanted import USAGE, queries
+from cds_service.hooks.discovery import discovery_document
+from cds_service.hooks.request import HOOKS, HookRequest, parse_request, service_at, service_for
+from cds_service.hooks.strict_json import read_json
+from cds_service.knowledge import Knowledge
+from cds_service.rendering.cards import write
+from cds_service.rendering.wording import Wording
+from cds_service.settings import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What was asked, what was thought (None when the hook is none of our business), and the cards."""
+
+    who: Encountered
+    consultation: Consultation | None
+    cards: tuple[dict[str, Any], ...]
+
+
+class Advisor:
+    """One site's advisor. `clock` tells the time as an aware datetime; a test hands in a fixed one."""
+
+    def __init__(self, knowledge: Knowledge, wording: Wording, site: Site, clock: Callable[[], datetime]) -> None:
+        self.knowledge = knowledge
+        self.wording = wording
+        self.site = site
+        self.clock = clock
+        self._units = Units(knowledge.units)
+        self._wanted = queries(knowledge)
+        self._approval = approve(site, knowledge)
+        self._rows = Rows(
+            knowledge.contraindications.criterion,
+            knowledge.reviews.criterion,
+            knowledge.modifiers.criterion,
+            knowledge.inputs.input,
+        )
+
+    def answer(self, service_id: str, body: bytes) -> dict[str, Any]:
+        """The CDS Hooks answer to one call. Raises ServiceUnknown, RequestUnreadable, ChartUnavailable."""
+        request = parse_request(read_json(body), service_at(service_id).hook)
+        return {"cards": list(self.advise(request).cards)}
+
+    def advise(self, request: HookRequest) -> Advice:
+        """Nothing, at once, when it is none of our business; else the chart, the thought and the cards."""
+        who = _encountered(request)
+        if not is_relevant(request, self.knowledge):
+            return Advice(who, None, ())
+        consultation = self.consult(request, gather(request, self._wanted), self.clock())
+        return Advice(who, consultation, tuple(write(consultation, who, self.knowledge, self.wording, self.site)))
+
+    def consult(self, request: HookRequest, chart: Chart, now: datetime) -> Consultation:
+        """From chart to plan. Pure: the same request, chart and instant give the same consultation."""
+        tables, protocol = self.knowledge, self._approval.protocol
+        drafted = read_drafted(chart, tables, self._units)
+        ppd_order = any(order.for_prevention and order.selected for order in drafted)
+        found = read(chart, drafted, tables, self._units, self._wanted, self.site, now)
+        stage = stage_of(found.facts, tables.times)
+        grounds = Grounds(tables.risk, tables.contraindications, stage, found.assessments)
+        facts = derive(found.facts, grounds)
+        risk = assess(facts, tables.risk)
+        eligibility = judge(
+            facts,
+            self._rows,
+            stage=stage,
+            ppd_order=ppd_order,
+            protocol=protocol,
+            configuration=self._approval.configuration,
+            tightened=frozenset(self.site.tighten),
+        )
+        dose = compute(facts, eligibility, protocol)
+        departures = check(
+            drafted,
+            dose=dose,
+            protocol=protocol,
+            weight_kg=next(iter(facts["weight"].values), None),
+            monitoring=monitoring_ordered(chart, tables),
+            table=tables.order_check,
+        )
+        occasion = Occasion(request.hook, is_clinician(request), stage, ppd_order, protocol is not None)
+        plan = propose(occasion, facts, risk, eligibility, departures, tables.topics)
+        ordered = already_ordered(chart, tables)
+        return Consultation(
+            occasion, facts, risk, eligibility, dose, drafted, departures, plan, ordered, chart.set_aside
+        )
+
+    def discovery(self) -> dict[str, Any]:
+        """The discovery document. Its prefetch is computed from what the tables read."""
+        templates = {query.key: query.template for query in self._wanted}
+        return discovery_document(HOOKS, {service.id: templates for service in HOOKS}, USAGE)
+
+
+def _encountered(request: HookRequest) -> Encountered:
+    return Encountered(
+        service_id=service_for(request.hook).id,
+        hook=request.hook,
+        hook_instance=request.hook_instance,
+        patient=f"Patient/{request.patient_id}",
+        encounter=request.encounter_id and f"Encounter/{request.encounter_id}",
+        user=request.user_id,
+    )

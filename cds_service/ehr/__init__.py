@@ -1,0 +1,1 @@
+"""Who asks, and what the chart holds. The network lives here and nowhere else."""

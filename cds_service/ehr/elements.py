@@ -1,0 +1,153 @@
+"""How to read one element of a FHIR resource, however oddly it was written. Nothing here raises on odd input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from typing import Any, Final
+
+from cds_service.clinical.moment import Moment, Precision
+
+Resource = Mapping[str, Any]
+
+_DATE_TIME: Final = re.compile(
+    r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(\.\d+)?)?\s*(Z|[+-]\d{2}:?\d{2})?)?)?)?"
+)
+_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+_TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
+
+
+def reference_of(resource: Resource) -> str:
+    """`Type/id` of a resource. Only the type when its id is missing or is not one (it could be an injection)."""
+    kind, id_ = resource.get("resourceType"), resource.get("id")
+    kind = kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else "Resource"
+    return f"{kind}/{id_}" if isinstance(id_, str) and _ID.fullmatch(id_) else kind
+
+
+def relative(reference: object) -> str | None:
+    """
+    `Type/id` of a FHIR Reference, or of its text; None when it points nowhere.
+
+    Absolute URLs (Epic), versions (`/_history/1`) and `urn:uuid:` (bundles of Synthea) are all seen in charts.
+    """
+    text = reference.get("reference") if isinstance(reference, Mapping) else reference
+    if not isinstance(text, str) or not text:
+        return None
+    if text.startswith(("urn:", "#")):
+        return text
+    parts = text.split("/_history/", 1)[0].rstrip("/").split("/")
+    return "/".join(parts[-2:]) if len(parts) > 1 else None
+
+
+def codings(concept: object) -> list[Any]:
+    """The Codings of a CodeableConcept. `category` as an object and a bare Coding are read, too."""
+    if isinstance(concept, Mapping):
+        listed = concept.get("coding")
+        if isinstance(listed, list):
+            return listed
+        if isinstance(listed, Mapping):
+            return [listed]
+        return [concept] if "code" in concept else []
+    return []
+
+
+def texts(concept: object) -> Iterator[str]:
+    """The words of a CodeableConcept: its text, then the displays. For matching only, never for a card."""
+    if isinstance(concept, Mapping):
+        if isinstance(text := concept.get("text"), str):
+            yield text
+        for coding in codings(concept):
+            if isinstance(coding, Mapping) and isinstance(display := coding.get("display"), str):
+                yield display
+
+
+def concepts_in(value: object) -> list[Mapping[str, Any]]:
+    """One CodeableConcept or a list of them (the public Sandbox sends `category` as an object), as a list."""
+    if isinstance(value, Mapping):
+        return [value]
+    return [member for member in value if isinstance(member, Mapping)] if isinstance(value, list) else []
+
+
+def code_in(concept: object) -> str | None:
+    """The first code of a status element such as clinicalStatus, in lower case. Bare strings are DSTU2's way."""
+    if isinstance(concept, str):
+        return concept.lower()
+    for coding in codings(concept):
+        if isinstance(coding, Mapping) and isinstance(code := coding.get("code"), str):
+            return code.lower()
+    return None
+
+
+def moment(text: object, zone: tzinfo) -> Moment | None:
+    """A FHIR date, dateTime or instant as precisely as it was written; None when it is none. No zone means `zone`."""
+    if not isinstance(text, str) or not (match := _DATE_TIME.fullmatch(text.strip())):
+        return None
+    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    try:
+        if hour is not None:
+            at = datetime(
+                int(year), int(month), int(day), int(hour), int(minute),
+                min(int(second or 0), 59),  # a leap second is still that minute
+                int((fraction or ".0")[1:7].ljust(6, "0")),
+                tzinfo=_offset(offset) if offset else zone,
+            )  # fmt: skip
+            return Moment(at, at, Precision.TIME, text.strip())
+        first = datetime(int(year), int(month or 1), int(day or 1), tzinfo=zone)
+        if day is not None:
+            return Moment(first, first + timedelta(days=1), Precision.DAY, text.strip())
+        if month is not None:
+            following = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
+            return Moment(first, following, Precision.MONTH, text.strip())
+        return Moment(first, first.replace(year=first.year + 1), Precision.YEAR, text.strip())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _offset(text: str) -> tzinfo:
+    if text == "Z":
+        return timezone.utc
+    sign = -1 if text[0] == "-" else 1
+    digits = text[1:].replace(":", "")
+    return timezone(sign * timedelta(hours=int(digits[:2]), minutes=int(digits[2:])))
+
+
+def span(value: object, zone: tzinfo) -> tuple[Moment | None, Moment | None]:
+    """Start and end of a FHIR Period."""
+    if isinstance(value, Mapping):
+        return moment(value.get("start"), zone), moment(value.get("end"), zone)
+    return None, None
+
+
+def number(value: object) -> Decimal | None:
+    """A finite decimal. Numbers in strings are read (US Core's own PHQ-9 example sends "12"); booleans are not."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | Decimal):
+        found = Decimal(value)
+    elif isinstance(value, float):
+        found = Decimal(repr(value))
+    elif isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,12}(\.\d{1,12})?\s*", value):
+        found = Decimal(value.strip())
+    else:
+        return None
+    return found if found.is_finite() else None
+
+
+def members(value: object) -> list[Mapping[str, Any]]:
+    """The objects of a list. A single object stands for a list of one; anything else is passed over."""
+    return concepts_in(value)
+
+
+def extensions(element: object, url_end: str) -> Iterator[Mapping[str, Any]]:
+    """The extensions whose url ends so: the same one is published under several bases."""
+    if isinstance(element, Mapping):
+        for extension in members(element.get("extension")):
+            if isinstance(url := extension.get("url"), str) and url.rstrip("/").endswith(url_end):
+                yield extension
+
+
+def first(values: Iterable[Any]) -> Any:
+    """The first that is not None."""
+    return next((value for value in values if value is not None), None)

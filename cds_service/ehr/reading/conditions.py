@@ -1,0 +1,180 @@
+"""What the problem list says: which disorders she has, had, or was once thought to have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Final
+
+from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, unknown
+from cds_service.clinical.moment import Moment
+from cds_service.ehr.chart import Chart, Had
+from cds_service.ehr.elements import Resource, code_in, codings, first, moment, reference_of, span, texts
+from cds_service.knowledge import Knowledge
+from cds_service.knowledge.shapes import ConditionFact, ConditionTable
+from cds_service.knowledge.terminology import MEANINGLESS, Meaning, Terminology
+
+_NEVER: Final = frozenset({"refuted", "entered-in-error"})
+_ACTIVE: Final = frozenset({"active", "recurrence", "relapse", None})
+_DOMAINS: Final = ("conditions", "mental_health", "pregnancy")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One entry that counts: what it means, whether it is active, its dates, and its evidence."""
+
+    meaning: Meaning
+    status: str | None
+    active: bool
+    past_by_words: bool
+    onset: Moment | None
+    recorded: Moment | None
+    abated: Moment | None
+    severe: bool
+    evidence: Evidence
+
+
+def read_conditions(chart: Chart, knowledge: Knowledge, now: datetime, zone: tzinfo, pregnancy_began: datetime) -> dict[str, Finding]:
+    """Every fact of the condition table, and whether the problem list was received whole."""
+    problems = tuple(_problems(chart, knowledge, zone))
+    had = chart.had["problems"]
+    found = {row.fact: _find(row, problems, had, now, pregnancy_began) for row in knowledge.conditions.row}
+    found["problem_list"] = Finding(State.PRESENT) if had is Had.WHOLE else unknown(_missing(had))
+    return found
+
+
+def no_problems_recorded(chart: Chart) -> bool:
+    """An empty problem list is a known none, and worth asking about."""
+    return chart.had["problems"] is Had.WHOLE and not chart.of("Condition")
+
+
+def _missing(had: Had) -> Doubt:
+    return Doubt.INCOMPLETE if had is Had.CUT_SHORT else Doubt.NOT_RECEIVED
+
+
+def _problems(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[Problem]:
+    for resource in chart.of("Condition"):
+        if code_in(resource.get("verificationStatus")) in _NEVER:
+            continue
+        meaning, past = _meaning(resource, knowledge)
+        if not meaning.says and not meaning.hints:
+            continue
+        status = code_in(resource.get("clinicalStatus"))
+        onset = first((moment(resource.get("onsetDateTime"), zone), span(resource.get("onsetPeriod"), zone)[0]))
+        recorded = first((moment(resource.get("recordedDate"), zone), moment(resource.get("assertedDate"), zone)))
+        abated = first((moment(resource.get("abatementDateTime"), zone), span(resource.get("abatementPeriod"), zone)[1]))
+        dated = onset or recorded
+        yield Problem(
+            meaning=meaning,
+            status=status,
+            active=status in _ACTIVE and not past,
+            past_by_words=past,
+            onset=onset,
+            recorded=recorded,
+            abated=abated,
+            severe=_is_severe(resource, knowledge.conditions),
+            evidence=Evidence(reference_of(resource), status or None, None, dated.text if dated else None),
+        )
+
+
+def _meaning(resource: Resource, knowledge: Knowledge) -> tuple[Meaning, bool]:
+    """What an entry stands for, and whether its words call it past. Words speak only where codes say nothing to us."""
+    code = resource.get("code")
+    terms = knowledge.terminology
+    meaning = terms.codings_of(codings(code))
+    if meaning is not MEANINGLESS:
+        return meaning, False
+    says: set[str] = set()
+    past = False
+    for text in texts(code):
+        for domain in _DOMAINS:
+            for concept, at, lowered in terms.meaning_of_text(domain, text):
+                sense = _sense(lowered[:at], knowledge.conditions)
+                if sense != "negated":
+                    says.add(concept)
+                    past = past or sense == "past"
+    return (Meaning(frozenset(says), frozenset()), past) if says else (MEANINGLESS, False)
+
+
+def _sense(before: str, table: ConditionTable) -> str:
+    """Negated, past or plain: by the words just before the concept."""
+    negated, past = _patterns(table.negations, table.past_words)
+    reach = " ".join(before.split()[-table.negation_reach :])
+    if negated.search(reach):
+        return "negated"
+    return "past" if past.search(reach) else "plain"
+
+
+@lru_cache(maxsize=4)
+def _patterns(negations: tuple[str, ...], past: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    # "no." is a number ("pregnancy no. 2 with pre-eclampsia"), not a denial.
+    def any_word(words: tuple[str, ...]) -> re.Pattern[str]:
+        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?![\w.])")
+
+    return any_word(negations), any_word(past)
+
+
+def _is_severe(resource: Resource, table: ConditionTable) -> bool:
+    words = [*texts(resource.get("severity")), *texts(resource.get("code"))]
+    return any(severe in word.lower() for word in words for severe in table.severity_words)
+
+
+def _find(
+    row: ConditionFact, problems: tuple[Problem, ...], had: Had, now: datetime, pregnancy_began: datetime
+) -> Finding:
+    wanted = frozenset(row.concepts)
+    unless = frozenset(row.unless)
+    said, hinted = [], []
+    for problem in problems:
+        if unless & problem.meaning.says or not _counts(row, problem, now, pregnancy_began):
+            continue
+        if wanted & problem.meaning.says:
+            told = not row.severe_only or problem.severe or row.concepts[0] in problem.meaning.says
+            (said if told else hinted).append(problem)
+        elif wanted & problem.meaning.hints:
+            hinted.append(problem)
+    if said:
+        at = first(p.onset or p.recorded for p in said)
+        return Finding(State.PRESENT, tuple(p.evidence for p in said), at=at)
+    if hinted:
+        return unknown(Doubt.UNCLEAR, *(p.evidence for p in hinted))
+    return ABSENT if had is Had.WHOLE else unknown(_missing(had))
+
+
+def _counts(row: ConditionFact, problem: Problem, now: datetime, pregnancy_began: datetime) -> bool:
+    """Decision logic, section 1: which clinical statuses count for this fact."""
+    match row.counts:
+        case "ever":
+            return True
+        case "active":
+            return problem.active
+        case "not-active":
+            return not problem.active
+        case "this-pregnancy":
+            return _in_this_pregnancy(problem, pregnancy_began)
+        case "recent":
+            return _is_recent(row, problem, now, pregnancy_began)
+
+
+def _in_this_pregnancy(problem: Problem, pregnancy_began: datetime) -> bool:
+    """An undated entry counts, unless its words call it past: to warn, the latest possible instant decides."""
+    if problem.past_by_words:
+        return False
+    dated = problem.onset or problem.recorded
+    return dated is None or dated.latest >= pregnancy_began
+
+
+def _is_recent(row: ConditionFact, problem: Problem, now: datetime, pregnancy_began: datetime) -> bool:
+    """Active; or resolved within the row's days; or resolved, and nobody wrote when."""
+    if problem.status in _ACTIVE - {None} and not problem.past_by_words:
+        return True  # an explicit "active" stands, whenever it began
+    if not _in_this_pregnancy(problem, pregnancy_began):
+        return False
+    if problem.active:
+        return True
+    within = timedelta(days=row.resolved_days or 0)
+    return problem.abated is None or problem.abated.possibly_within(within, now)
+

@@ -1,0 +1,331 @@
+"""What was measured: vital signs, weight, laboratory values, blood loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from fractions import Fraction
+from typing import Any, Final
+
+from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, unknown
+from cds_service.clinical.moment import Moment
+from cds_service.ehr.chart import Chart, Had
+from cds_service.ehr.elements import Resource, codings, concepts_in, first, members, moment, reference_of, relative, span, texts
+from cds_service.ehr.units import Units
+from cds_service.ehr.wanted import Query
+from cds_service.knowledge import Knowledge
+from cds_service.knowledge.shapes import ObservationFact, TimeTable
+
+_COUNTS: Final = frozenset({"final", "amended", "corrected"})
+_VITAL: Final = _COUNTS | {"preliminary"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One Observation of hers that may count: what it is about, when, and the resource itself."""
+
+    resource: Resource
+    concepts: frozenset[str]
+    at: Moment | None
+    issued: str
+    status: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One number with its date and evidence. `value` is None when the entry is about this, but cannot be believed."""
+
+    value: Fraction | None
+    at: Moment | None
+    rank: tuple[str, str]
+    evidence: Evidence
+    group: str
+    doubt: Doubt | None = None
+
+
+def entries(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> tuple[Entry, ...]:
+    """Every Observation that may count for anything: hers, not in error, and not about somebody else by `focus`."""
+    return tuple(_entries(chart, knowledge, zone))
+
+
+def _entries(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[Entry]:
+    hers = f"Patient/{chart.patient.get('id')}"
+    for resource in chart.of("Observation"):
+        status = resource.get("status")
+        if not isinstance(status, str) or status not in _VITAL:
+            continue
+        if any(relative(focus) not in (None, hers) for focus in members(resource.get("focus"))):
+            continue
+        at = when(resource, zone)
+        yield Entry(
+            resource=resource,
+            concepts=knowledge.terminology.codings_of(codings(resource.get("code"))).says,
+            at=at,
+            issued=str(resource.get("issued") or ""),
+            status=status,
+            evidence=Evidence(reference_of(resource), date=at.text if at else None),
+        )
+
+
+def when(resource: Resource, zone: tzinfo) -> Moment | None:
+    """When an Observation was true: its effective time, else when it was issued."""
+    start, end = span(resource.get("effectivePeriod"), zone)
+    return first(
+        (
+            moment(resource.get("effectiveDateTime"), zone),
+            moment(resource.get("effectiveInstant"), zone),
+            end,
+            start,
+            moment(resource.get("issued"), zone),
+        )
+    )
+
+
+def read_observations(
+    chart: Chart,
+    listed: Iterable[Entry],
+    knowledge: Knowledge,
+    units: Units,
+    wanted: tuple[Query, ...],
+    now: datetime,
+    birth: Moment | None,
+) -> dict[str, Finding]:
+    """Every fact of the observation table, and the blood pressure as a pair."""
+    listed = tuple(listed)
+    found: dict[str, Finding] = {}
+    readings: dict[str, list[Reading]] = {}
+    for row in knowledge.observations.row:
+        had = had_for(row.concepts, chart, wanted)
+        readings[row.fact] = list(_readings(row, listed, knowledge, units))
+        found[row.fact] = _find(row, readings[row.fact], had, now, knowledge.times, birth)
+    had = had_for(("systolic",), chart, wanted)
+    found["blood_pressure"] = _pressure(readings["systolic"], readings["diastolic"], had, now)
+    found["weights_agree"] = _weights(readings["weight"], knowledge.times, now, birth)
+    return found
+
+
+def had_for(concepts: Iterable[str], chart: Chart, wanted: tuple[Query, ...]) -> Had:
+    """How the queries that ask for these concepts were answered; the worst of them."""
+    asked = [chart.had[q.key] for q in wanted if q.type == "Observation" and q.concepts & frozenset(concepts)]
+    return min(asked, default=Had.NOT_ASKED)
+
+
+def _readings(
+    row: ObservationFact, listed: Iterable[Entry], knowledge: Knowledge, units: Units
+) -> Iterator[Reading]:
+    wanted = frozenset(row.concepts)
+    accepted = _VITAL if row.preliminary else _COUNTS
+    for entry in listed:
+        if entry.status not in accepted:
+            continue
+        for holder in _holders(entry, wanted, knowledge):
+            if row.fact == "weight" and _not_measured(entry, knowledge):
+                continue
+            value, doubt = _value(row, holder, units)
+            if doubt is Doubt.NOT_RECORDED:
+                continue  # an Observation without a value says nothing (seen in Synthea output)
+            shown = holder.get("valueQuantity")
+            evidence = Evidence(
+                entry.evidence.reference,
+                _shown(shown),
+                units.code_of(shown) if isinstance(shown, Mapping) else None,
+                entry.evidence.date,
+            )
+            id_ = str(entry.resource.get("id") or "")
+            group = f"{entry.evidence.reference}" if holder is not entry.resource else ""
+            yield Reading(value, entry.at, (entry.issued, id_), evidence, group, doubt)
+
+
+def _holders(entry: Entry, wanted: frozenset[str], knowledge: Knowledge) -> Iterator[Mapping[str, Any]]:
+    """The Observation itself, or those of its components, that are about a concept."""
+    if entry.concepts & wanted:
+        yield entry.resource
+    for component in members(entry.resource.get("component")):
+        if knowledge.terminology.codings_of(codings(component.get("code"))).says & wanted:
+            yield component
+
+
+def _not_measured(entry: Entry, knowledge: Knowledge) -> bool:
+    """29463-7 counts as measured unless its method or code says stated, estimated or before the pregnancy."""
+    terms = knowledge.terminology
+    for place in (entry.resource.get("method"), entry.resource.get("code")):
+        if "body_weight_not_measured" in terms.codings_of(codings(place)).says:
+            return True
+        for text in texts(place):
+            if any(c == "body_weight_not_measured" for c, _, _ in terms.meaning_of_text("measurements", text)):
+                return True
+    return False
+
+
+def _value(row: ObservationFact, holder: Mapping[str, Any], units: Units) -> tuple[Fraction | None, Doubt | None]:
+    quantity = holder.get("valueQuantity")
+    if not isinstance(quantity, Mapping) or quantity.get("value") is None:
+        told = any(name.startswith("value") and name != "valueQuantity" for name in holder)
+        return None, Doubt.UNREADABLE if told else Doubt.NOT_RECORDED
+    value = _times_upper_limit(holder, quantity, units) if row.ratio else units.convert(quantity, row.unit)
+    if value is None:
+        return None, Doubt.UNREADABLE
+    low, high = row.plausible
+    return (value, None) if low <= value <= high else (None, Doubt.UNREADABLE)
+
+
+def _times_upper_limit(holder: Mapping[str, Any], quantity: Mapping[str, Any], units: Units) -> Fraction | None:
+    """A laboratory value as a multiple of the upper limit that came with it."""
+    for limit in members(holder.get("referenceRange")):
+        high = limit.get("high")
+        code = units.code_of(quantity)
+        if isinstance(high, Mapping) and code is not None:
+            value = units.convert(quantity, code)
+            upper = units.convert({**high, "code": high.get("code") or quantity.get("code"), "unit": high.get("unit") or quantity.get("unit")}, code)
+            if value is not None and upper:
+                return value / upper
+    return None
+
+
+def _find(
+    row: ObservationFact,
+    readings: list[Reading],
+    had: Had,
+    now: datetime,
+    times: TimeTable,
+    birth: Moment | None,
+) -> Finding:
+    """The values that count, by the row's window. What is too old or ahead of the clock cannot be relied on."""
+    if had < Had.CUT_SHORT:
+        return unknown(Doubt.NOT_RECEIVED)
+    recent = [r for r in readings if _in_window(row, r, now, times, birth)]
+    usable = [r for r in recent if r.at is None or not r.at.is_future(now)]
+    if not usable:
+        if recent:
+            return unknown(Doubt.IN_THE_FUTURE, *(r.evidence for r in recent))
+        if readings and row.if_none == "unknown":
+            return unknown(Doubt.TOO_OLD, _newest(readings)[0].evidence)
+        if had is Had.CUT_SHORT:
+            return unknown(Doubt.INCOMPLETE)
+        return ABSENT if row.if_none == "absent" else unknown(Doubt.NOT_RECORDED)
+    chosen = _newest(usable) if row.take == "latest" else usable
+    believed = [r for r in chosen if r.value is not None]
+    doubted = [r for r in chosen if r.value is None]
+    if not believed or (doubted and row.take == "latest"):
+        return unknown(doubted[0].doubt or Doubt.UNREADABLE, *(r.evidence for r in chosen))
+    if row.take == "highest":
+        top = max(r.value for r in believed if r.value is not None)
+        believed = [r for r in believed if r.value == top][:1]
+    values = tuple(sorted({r.value for r in believed if r.value is not None}))
+    return Finding(
+        State.PRESENT,
+        tuple(r.evidence for r in believed),
+        values=values,
+        at=_newest(believed)[0].at,
+        conflict=len(values) > 1,
+        incomplete=had is Had.CUT_SHORT or bool(doubted),
+    )
+
+
+def _in_window(
+    row: ObservationFact, reading: Reading, now: datetime, times: TimeTable, birth: Moment | None
+) -> bool:
+    """To warn: it could lie inside the window. An undated hazard counts."""
+    if reading.at is None:
+        return True
+    if row.this_birth:
+        before = timedelta(hours=times.this_birth_hours)
+        start = (birth.earliest if birth is not None else now) - before
+        return reading.at.latest >= start
+    if row.window_hours is None:
+        return True
+    return reading.at.possibly_within(timedelta(hours=row.window_hours), now)
+
+
+def _newest(readings: list[Reading]) -> list[Reading]:
+    """
+    The latest readings: by effective time, then issued. More than one when they tie with different values.
+
+    An undated reading could be the newest, so it is kept beside the newest dated one.
+    """
+    undated = [r for r in readings if r.at is None]
+    dated = [r for r in readings if r.at is not None]
+    if not dated:
+        return sorted(undated, key=lambda r: r.rank)
+    top = max((r.at.latest, r.rank[0]) for r in dated if r.at is not None)
+    newest = [r for r in dated if r.at is not None and (r.at.latest, r.rank[0]) == top]
+    return sorted([*newest, *undated], key=lambda r: r.rank)
+
+
+def _pressure(systolic: list[Reading], diastolic: list[Reading], had: Had, now: datetime) -> Finding:
+    """The latest blood pressure with both values: of one panel, or two single values of the same instant."""
+    if had < Had.CUT_SHORT:
+        return unknown(Doubt.NOT_RECEIVED)
+    past = [r for r in (*systolic, *diastolic) if r.at is None or not r.at.is_future(now)]
+    pairs = [
+        (s, d)
+        for s in systolic
+        for d in diastolic
+        if s in past and d in past and s.at is not None and d.at is not None and _one_measurement(s, d)
+    ]
+    if not pairs:
+        return unknown(Doubt.INCOMPLETE if past else Doubt.NOT_RECORDED, *(r.evidence for r in past[:2]))
+    newest = max(s.at.latest for s, _ in pairs if s.at is not None)
+    latest = [(s, d) for s, d in pairs if s.at is not None and s.at.latest == newest]
+    if any(s.value is None or d.value is None for s, d in latest):
+        return unknown(Doubt.UNREADABLE, *(s.evidence for s, _ in latest))
+    rank = max(s.rank[0] for s, _ in latest)
+    latest = [(s, d) for s, d in latest if s.rank[0] == rank]
+    distinct = {(s.value, d.value) for s, d in latest}
+    s, d = latest[0]
+    evidence = Evidence(s.evidence.reference, f"{s.evidence.value}/{d.evidence.value}", s.evidence.unit, s.evidence.date)
+    return Finding(
+        State.PRESENT,
+        (evidence,),
+        at=s.at,
+        conflict=len(distinct) > 1,
+        incomplete=had is Had.CUT_SHORT,
+    )
+
+
+def _one_measurement(s: Reading, d: Reading) -> bool:
+    if s.group or d.group:
+        return s.group == d.group
+    return s.at is not None and d.at is not None and s.at.earliest == d.at.earliest
+
+
+def _weights(readings: list[Reading], times: TimeTable, now: datetime, birth: Moment | None) -> Finding:
+    """D14: weights of the last days on the same side of the birth must agree, and the one to dose on be believable."""
+    recent = [
+        r
+        for r in readings
+        if r.value is not None
+        and r.at is not None
+        and not r.at.is_future(now)
+        and r.at.possibly_within(timedelta(days=times.weight_conflict_days), now)
+    ]
+    recent.sort(key=lambda r: (r.at.latest if r.at else now, r.rank))
+    for n, earlier in enumerate(recent):
+        for later in recent[n + 1 :]:
+            if _same_side(earlier, later, birth) and earlier.value is not None and later.value is not None:
+                most = abs(earlier.value) * Fraction(times.weight_conflict_percent) / 100
+                if abs(later.value - earlier.value) > most:
+                    return unknown(Doubt.CONFLICTING, earlier.evidence, later.evidence)
+    if recent and (value := recent[-1].value) is not None:
+        low, high = times.weight_believable_kg
+        if not low <= value <= high:
+            return unknown(Doubt.CONFLICTING, recent[-1].evidence)
+    return Finding(State.PRESENT)
+
+
+def _same_side(one: Reading, other: Reading, birth: Moment | None) -> bool:
+    if birth is None or one.at is None or other.at is None:
+        return True
+    return not (one.at.surely_before(birth) and not other.at.surely_before(birth))
+
+
+def _shown(quantity: object) -> str | None:
+    value = quantity.get("value") if isinstance(quantity, Mapping) else None
+    return None if value is None or isinstance(value, str | bool | list | dict) else str(value)
+
+
+def values_of(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The coded value of an Observation or component."""
+    return concepts_in(entry.get("valueCodeableConcept"))

@@ -1,0 +1,325 @@
+"""The pregnancy and the birth: when it began, whether the child is born, how, under which anaesthesia."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Final
+
+from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
+from cds_service.clinical.moment import Moment
+from cds_service.ehr.chart import Chart, Had
+from cds_service.ehr.elements import (
+    Resource,
+    codings,
+    first,
+    moment,
+    number,
+    reference_of,
+    span,
+    texts,
+)
+from cds_service.ehr.reading.observations import Entry, had_for
+from cds_service.ehr.wanted import Query
+from cds_service.knowledge import Knowledge
+from cds_service.knowledge.shapes import TimeTable
+from cds_service.knowledge.terminology import Terminology
+
+_DELIVERIES: Final = frozenset({"delivery", "caesarean", "vaginal_birth", "delivery_procedure_expansion"})
+_DONE: Final = frozenset({"completed"})
+_UNDER_WAY: Final = frozenset({"completed", "in-progress", "preparation", "on-hold", "stopped"})
+_EVER: Final = datetime.min.replace(tzinfo=timezone.utc)
+_ORDERED: Final = frozenset({"active", "on-hold", "draft", "completed"})
+_COUNTS: Final = frozenset({"final", "amended", "corrected"})
+
+
+def began(listed: Iterable[Entry], times: TimeTable, now: datetime, zone: tzinfo) -> datetime:
+    """When this pregnancy began: last menstrual period, else 280 days before the due date, else 300 days ago."""
+    listed = tuple(listed)
+    longest = now - timedelta(days=times.pregnancy_days)
+    period = [m for m in _dates(listed, "last_menstrual_period", zone) if not m.is_future(now)]
+    due = _dates(listed, "due_date", zone)
+    last_period = max((m.earliest for m in period), default=None)
+    # A date of an earlier pregnancy must not widen the window: whatever is older than a year is not this one.
+    if last_period is not None and last_period >= now - timedelta(days=365 + times.pregnancy_days):
+        return last_period
+    if due:
+        return max(m.earliest for m in due) - timedelta(days=times.gestation_days)
+    return longest
+
+
+def _dates(listed: Iterable[Entry], concept: str, zone: tzinfo) -> list[Moment]:
+    found = []
+    for entry in listed:
+        if concept in entry.concepts and entry.status in _COUNTS:
+            at = moment(entry.resource.get("valueDateTime"), zone)
+            if at is not None:
+                found.append(at)
+    return found
+
+
+def read_birth(chart: Chart, listed: Iterable[Entry], knowledge: Knowledge, now: datetime, zone: tzinfo) -> Finding:
+    """The birth of the last child, cord clamp, or completed delivery procedure: the latest that is not in the future."""
+    found = [
+        (at, evidence)
+        for at, evidence in (*_births_observed(listed, knowledge, zone), *_births_done(chart, knowledge, zone))
+        if not at.is_future(now)
+    ]
+    if not found:
+        return ABSENT
+    at, evidence = max(found, key=lambda pair: (pair[0].latest, pair[0].earliest, pair[1].reference))
+    return Finding(State.PRESENT, (evidence,), at=at)
+
+
+def _births_observed(
+    listed: Iterable[Entry], knowledge: Knowledge, zone: tzinfo
+) -> Iterator[tuple[Moment, Evidence]]:
+    for entry in listed:
+        if entry.status not in _COUNTS:
+            continue
+        named = entry.concepts & {"birth_time", "cord_clamp_time"}
+        if not named and not _says(entry.resource.get("code"), {"cord_clamp_time"}, "pregnancy", knowledge.terminology):
+            continue
+        at = first((moment(entry.resource.get("valueDateTime"), zone), entry.at if not named else None))
+        if at is not None:
+            yield at, Evidence(entry.evidence.reference, None, None, at.text)
+
+
+def _births_done(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[tuple[Moment, Evidence]]:
+    for procedure in chart.of("Procedure"):
+        if procedure.get("status") in _DONE and _means(procedure, _DELIVERIES, knowledge):
+            at = performed(procedure, zone)
+            if at is not None:
+                yield at, Evidence(reference_of(procedure), None, None, at.text)
+
+
+def performed(procedure: Resource, zone: tzinfo) -> Moment | None:
+    """When a Procedure was done: its end, else its time."""
+    start, end = span(procedure.get("performedPeriod"), zone)
+    return first((moment(procedure.get("performedDateTime"), zone), end, start))
+
+
+def read_due_date(listed: Iterable[Entry], now: datetime, zone: tzinfo) -> Finding:
+    """Is a due date ahead?"""
+    for at in _dates(tuple(listed), "due_date", zone):
+        if at.latest >= now:
+            return Finding(State.PRESENT, at=at)
+    return ABSENT
+
+
+def read_pregnancy_status(listed: Iterable[Entry], knowledge: Knowledge) -> Finding:
+    """Pregnancy by an Observation of pregnancy status, beside the problem list."""
+    for entry in listed:
+        if "pregnancy_status" in entry.concepts and entry.status in _COUNTS:
+            coded = knowledge.terminology.codings_of(codings(entry.resource.get("valueCodeableConcept"))).says
+            if "pregnancy" in coded:
+                return present(entry.evidence)
+    return ABSENT
+
+
+# --- mode and anaesthesia -------------------------------------------------------------------------
+
+
+def this_birth_since(chart: Chart, birth: Finding, times: TimeTable, now: datetime, zone: tzinfo) -> datetime:
+    """From when on procedures belong to this birth: the start of the stay, else a day before the birth or now."""
+    start = span(chart.encounter.get("period"), zone)[0] if chart.encounter is not None else None
+    anchor = birth.at.earliest if birth.at is not None else now
+    day_before = anchor - timedelta(hours=times.this_birth_hours)
+    return min(day_before, start.earliest) if start is not None else day_before
+
+
+def read_mode(
+    chart: Chart,
+    listed: Iterable[Entry],
+    wanted: tuple[Query, ...],
+    knowledge: Knowledge,
+    zone: tzinfo,
+    *,
+    born: bool,
+    since: datetime,
+) -> dict[str, Finding]:
+    """
+    Mode of delivery: after birth from what was done, before it from what is drafted or ordered.
+
+    Two different modes are a conflict: forceps that became a caesarean is a caesarean only if somebody says so.
+    """
+    caesarean: list[Evidence] = []
+    vaginal: list[Evidence] = []
+    for evidence, means in _modes(chart, listed, knowledge, zone, born=born, since=since):
+        if "caesarean" in means:
+            caesarean.append(evidence)
+        elif "vaginal_birth" in means:
+            vaginal.append(evidence)
+    if caesarean and vaginal:
+        both = unknown(Doubt.CONFLICTING, *caesarean, *vaginal)
+        return {"delivery_mode": both, "caesarean": both}
+    if caesarean:
+        return {"delivery_mode": present(*caesarean), "caesarean": present(*caesarean)}
+    if vaginal:
+        return {"delivery_mode": present(*vaginal), "caesarean": ABSENT}
+    silent = unknown(_silence(chart, wanted))
+    return {"delivery_mode": silent, "caesarean": silent}
+
+
+def _silence(chart: Chart, wanted: tuple[Query, ...]) -> Doubt:
+    """Not recorded is unknown, not none: and so is not received."""
+    asked = (chart.had["procedures"], had_for(("delivery_method",), chart, wanted))
+    return Doubt.NOT_RECORDED if all(h is Had.WHOLE for h in asked) else Doubt.NOT_RECEIVED
+
+
+def _modes(
+    chart: Chart, listed: Iterable[Entry], knowledge: Knowledge, zone: tzinfo, *, born: bool, since: datetime
+) -> Iterator[tuple[Evidence, frozenset[str]]]:
+    terms = knowledge.terminology
+    for entry in listed:
+        if "delivery_method" in entry.concepts and entry.status in _COUNTS and _is_since(entry.at, since):
+            yield entry.evidence, meaning_of(entry.resource.get("valueCodeableConcept"), "pregnancy", terms)
+    # Before the birth a completed delivery is one of an earlier child.
+    wanted_status = _DONE if born else _UNDER_WAY - _DONE
+    for procedure in chart.of("Procedure"):
+        if procedure.get("status") in wanted_status and _is_since(performed(procedure, zone), since):
+            yield Evidence(reference_of(procedure)), meaning_of(procedure.get("code"), "pregnancy", terms)
+    if not born:
+        orders = [r for r in chart.of("ServiceRequest") if r.get("status") in _ORDERED]
+        for order in (*chart.drafts, *orders):
+            if order.get("resourceType") == "ServiceRequest" and order.get("doNotPerform") is not True:
+                yield Evidence(reference_of(order)), meaning_of(order.get("code"), "pregnancy", terms)
+
+
+def _is_since(at: Moment | None, since: datetime) -> bool:
+    return at is None or at.latest >= since
+
+
+def read_anaesthesia(
+    chart: Chart, wanted: tuple[Query, ...], knowledge: Knowledge, zone: tzinfo, since: datetime
+) -> dict[str, Finding]:
+    """Neuraxial, general, or nobody wrote it down. Both means that the general one counts."""
+    terms = knowledge.terminology
+    neuraxial: list[Evidence] = []
+    general: list[Evidence] = []
+    procedures = [
+        p for p in chart.of("Procedure") if p.get("status") in _UNDER_WAY and _is_since(performed(p, zone), since)
+    ]
+    orders = [r for r in chart.of("ServiceRequest") if r.get("status") in _ORDERED]
+    drafts = [d for d in chart.drafts if d.get("resourceType") in {"ServiceRequest", "Procedure"}]
+    for resource in (*procedures, *orders, *drafts):
+        if resource.get("doNotPerform") is True:
+            continue
+        means = meaning_of(resource.get("code"), "pregnancy", terms)
+        if "general_anaesthesia" in means:
+            general.append(Evidence(reference_of(resource)))
+        elif "neuraxial_anaesthesia" in means:
+            neuraxial.append(Evidence(reference_of(resource)))
+    silent = unknown(_silence(chart, wanted))
+    told = bool(neuraxial or general)
+    return {
+        "anaesthesia": present(*general, *neuraxial) if told else silent,
+        "general_anaesthesia": present(*general) if general else (ABSENT if told else silent),
+        "neuraxial_anaesthesia": present(*neuraxial) if neuraxial else (ABSENT if told else silent),
+    }
+
+
+# --- the rest of the stay -------------------------------------------------------------------------
+
+
+def read_asa(listed: Iterable[Entry], chart: Chart, knowledge: Knowledge, wanted: tuple[Query, ...], pregnancy_began: datetime) -> Finding:
+    """ASA physical status 1 to 6, this pregnancy: as a coded class, a number, or a Roman numeral."""
+    terms = knowledge.terminology
+    found: list[tuple[Moment | None, int | None, Evidence]] = []
+    for entry in listed:
+        if entry.status not in _COUNTS:
+            continue
+        own_class = _asa_class(entry.concepts)
+        if own_class is None and "asa_score" not in entry.concepts:
+            continue
+        if entry.at is None or entry.at.earliest >= pregnancy_began:
+            value = own_class or _asa_value(entry.resource, terms)
+            shown = None if value is None else str(value)
+            found.append((entry.at, value, Evidence(entry.evidence.reference, shown, None, entry.evidence.date)))
+    if not found:
+        had = had_for(("asa_score",), chart, wanted)
+        return unknown(Doubt.NOT_RECORDED if had is Had.WHOLE else Doubt.NOT_RECEIVED)
+    newest = max((at.latest for at, _, _ in found if at is not None), default=None)
+    latest = [row for row in found if row[0] is None or row[0].latest == newest]
+    values = {value for _, value, _ in latest}
+    evidence = tuple(e for _, _, e in latest)
+    if None in values:
+        return unknown(Doubt.UNREADABLE, *evidence)
+    numbers = tuple(sorted(v for v in values if v is not None))
+    return Finding(State.PRESENT, evidence, values=numbers, conflict=len(numbers) > 1)
+
+
+def _asa_class(concepts: frozenset[str]) -> int | None:
+    return first(int(c[-1]) for c in sorted(concepts) if c.startswith("asa_class_"))
+
+
+_ROMAN: Final = {"I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6}
+
+
+def _asa_value(resource: Resource, terms: Terminology) -> int | None:
+    concept = resource.get("valueCodeableConcept")
+    coded = _asa_class(terms.codings_of(codings(concept)).says)
+    if coded is not None:
+        return coded
+    quantity = resource.get("valueQuantity")
+    plain = first((resource.get("valueInteger"), quantity.get("value") if isinstance(quantity, dict) else None))
+    words = [resource.get("valueString"), *texts(concept)]
+    words += [c.get("code") for c in codings(concept) if isinstance(c, dict)]
+    for candidate in (plain, *words):
+        if isinstance(candidate, str):
+            last = candidate.upper().replace("ASA", "").replace("CLASS", "").strip(" :-E")
+            if last in _ROMAN:
+                return _ROMAN[last]
+            candidate = last
+        value = number(candidate)
+        if value is not None and value == value.to_integral_value() and 1 <= value <= 6:
+            return int(value)
+    return None
+
+
+def read_breastfeeding(listed: Iterable[Entry], knowledge: Knowledge) -> Finding:
+    """Assumed, unless the latest entry says no (M04)."""
+    said = [e for e in listed if "breastfeeding_status" in e.concepts and e.status in _COUNTS]
+    dated = sorted((e for e in said if e.at is not None), key=lambda e: (e.at.latest if e.at else _EVER, e.issued))
+    for entry in (*reversed(dated), *(e for e in said if e.at is None)):
+        value = entry.resource
+        if value.get("valueBoolean") is False:
+            return Finding(State.ABSENT, (entry.evidence,))
+        coded = knowledge.terminology.codings_of(codings(value.get("valueCodeableConcept"))).says
+        if "breastfeeding_no" in coded:
+            return Finding(State.ABSENT, (entry.evidence,))
+        if "breastfeeding_yes" in coded or value.get("valueBoolean") is True:
+            return present(entry.evidence)
+    return Finding(State.PRESENT)
+
+
+def read_assessments(chart: Chart, listed: Iterable[Entry], knowledge: Knowledge, zone: tzinfo) -> tuple[tuple[Moment, Evidence], ...]:
+    """Each suicide risk assessment that is recorded, with its date."""
+    found = []
+    for procedure in chart.of("Procedure"):
+        at = performed(procedure, zone)
+        if procedure.get("status") in _DONE and at and _means(procedure, {"suicide_risk_assessment"}, knowledge):
+            found.append((at, Evidence(reference_of(procedure), None, None, at.text)))
+    found += [
+        (entry.at, entry.evidence)
+        for entry in listed
+        if entry.at is not None and "suicide_risk_assessment" in entry.concepts and entry.status in _COUNTS
+    ]
+    return tuple(found)
+
+
+def _means(resource: Resource, concepts: Iterable[str], knowledge: Knowledge) -> bool:
+    domain = "screens" if "suicide_risk_assessment" in concepts else "pregnancy"
+    return bool(meaning_of(resource.get("code"), domain, knowledge.terminology) & frozenset(concepts))
+
+
+def _says(concept: object, wanted: set[str], domain: str, terms: Terminology) -> bool:
+    return bool(meaning_of(concept, domain, terms) & wanted)
+
+
+def meaning_of(concept: object, domain: str, terms: Terminology) -> frozenset[str]:
+    """What a CodeableConcept stands for: by code, and by words where no code says anything to us."""
+    coded = terms.codings_of(codings(concept)).says
+    if coded:
+        return coded
+    return frozenset(name for text in texts(concept) for name, _, _ in terms.meaning_of_text(domain, text))

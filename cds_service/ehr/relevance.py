@@ -1,0 +1,50 @@
+"""Is this call any of our business, and is a clinician asking? Answered from the request alone, before the chart."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cds_service.ehr.elements import Resource, reference_of, relative
+from cds_service.ehr.reading.medicines import concepts_of, is_for_prevention
+from cds_service.ehr.reading.ordered import is_anaesthesia_order, is_delivery_order
+from cds_service.hooks.request import HookRequest
+from cds_service.knowledge import Knowledge
+
+_ORDER_HOOKS: Final = frozenset({"order-select", "order-sign"})
+_MEDICINES: Final = frozenset({"ketamine", "esketamine", "esketamine_nasal"})
+# The user of patient-view may be the patient herself, or a relative: a risk card is not for them.
+_NOT_CLINICIANS: Final = ("Patient/", "RelatedPerson/")
+
+
+def is_clinician(request: HookRequest) -> bool:
+    """Is the user somebody for whom these cards are written?"""
+    return not request.user_id.startswith(_NOT_CLINICIANS)
+
+
+def is_relevant(request: HookRequest, knowledge: Knowledge) -> bool:
+    """At the order hooks: is a birth, or (es)ketamine for prevention, being picked or signed? Elsewhere: always."""
+    if request.hook not in _ORDER_HOOKS:
+        return True
+    pool = {reference_of(o): o for o in request.draft_orders if o.get("resourceType") == "Medication"}
+    return any(
+        is_delivery_order(order, knowledge)
+        or is_anaesthesia_order(order, knowledge)
+        or _for_prevention(order, pool, knowledge)
+        for order in picked(request)
+    )
+
+
+def picked(request: HookRequest) -> tuple[Resource, ...]:
+    """The orders that were just selected; at order-sign all of them are being signed."""
+    if request.hook != "order-select":
+        return request.draft_orders
+    selected = {relative(text) for text in request.selections}
+    return tuple(order for order in request.draft_orders if reference_of(order) in selected)
+
+
+def _for_prevention(order: Resource, pool: dict[str, Resource], knowledge: Knowledge) -> bool:
+    return (
+        order.get("resourceType") == "MedicationRequest"
+        and is_for_prevention(order, knowledge)
+        and bool(concepts_of(order, pool, knowledge) & _MEDICINES)
+    )

@@ -1,0 +1,90 @@
+"""What we ask of an EHR: computed from what the tables read, so that the two cannot drift apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from cds_service.knowledge import Knowledge
+
+USAGE: Final = (
+    "Works by prefetch alone: send every key. The Patient is required. Whatever else is missing is unknown, never "
+    "normal, and no dose is computed while anything that blocks is unknown."
+)
+# The Observation queries, each with the concepts that are read from it besides those of the fact rows.
+_SCREENS: Final = "screens"
+_VITALS: Final = "vital_signs"
+_LABS: Final = "laboratory"
+_OBSTETRICS: Final = "obstetrics"
+_SPLIT: Final = {
+    _VITALS: {"body_weight", "body_height", "systolic", "diastolic", "heart_rate", "oxygen_saturation", "respiratory_rate"},
+    _LABS: {"alt", "ast", "platelets", "apnoea_hypopnoea_index"},
+}
+_READ_BY_NAME: Final = {
+    _SCREENS: ("bipolar_screen", "suicide_risk_assessment"),
+    _VITALS: ("body_weight_not_measured", "blood_pressure_panel"),
+    _OBSTETRICS: ("birth_time", "due_date", "last_menstrual_period", "delivery_method", "asa_score", "breastfeeding_status"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One prefetch key: the resource type, its template, and for Observations the concepts it asks for."""
+
+    key: str
+    type: str
+    template: str
+    concepts: frozenset[str] = frozenset()
+
+
+def queries(knowledge: Knowledge) -> tuple[Query, ...]:
+    """Every query, in the order in which the discovery document lists them (CDS Hooks 2.0, prefetch)."""
+    of_patient = "patient={{context.patientId}}"
+    return (
+        Query("patient", "Patient", "Patient/{{context.patientId}}"),
+        Query("encounter", "Encounter", "Encounter/{{context.encounterId}}"),
+        Query("problems", "Condition", f"Condition?{of_patient}"),
+        Query("allergies", "AllergyIntolerance", f"AllergyIntolerance?{of_patient}"),
+        Query(
+            "medication_orders",
+            "MedicationRequest",
+            f"MedicationRequest?{of_patient}&status=active,on-hold,completed,stopped,unknown",
+        ),
+        Query("medication_administrations", "MedicationAdministration", f"MedicationAdministration?{of_patient}"),
+        Query("reported_medicines", "MedicationStatement", f"MedicationStatement?{of_patient}"),
+        Query("procedures", "Procedure", f"Procedure?{of_patient}"),
+        Query("service_requests", "ServiceRequest", f"ServiceRequest?{of_patient}&status=active,on-hold"),
+        Query("questionnaire_responses", "QuestionnaireResponse", f"QuestionnaireResponse?{of_patient}"),
+        _questionnaires(knowledge),
+        *(_observations(knowledge, key, of_patient) for key in (_SCREENS, _VITALS, _LABS, _OBSTETRICS)),
+    )
+
+
+def _questionnaires(knowledge: Knowledge) -> Query:
+    tokens = _tokens(knowledge, (form.panel for form in knowledge.screens.instrument))
+    return Query("questionnaires", "Questionnaire", f"Questionnaire?code={','.join(tokens)}")
+
+
+def _observations(knowledge: Knowledge, key: str, of_patient: str) -> Query:
+    concepts = frozenset(_concepts(knowledge, key))
+    tokens = _tokens(knowledge, concepts)
+    return Query(key, "Observation", f"Observation?{of_patient}&code={','.join(tokens)}", concepts)
+
+
+def _concepts(knowledge: Knowledge, key: str) -> Iterable[str]:
+    """The concepts that an Observation query reads."""
+    yield from _READ_BY_NAME.get(key, ())
+    if key == _SCREENS:
+        for form in knowledge.screens.instrument:
+            yield from (concept for concept in (form.panel, form.total, *form.items) if concept)
+    for row in knowledge.observations.row:
+        for concept in row.concepts:
+            group = next((name for name, members in _SPLIT.items() if concept in members), _OBSTETRICS)
+            if group == key:
+                yield concept
+
+
+def _tokens(knowledge: Knowledge, concepts: Iterable[str]) -> list[str]:
+    """`system|code` for each code of these concepts, in a stable order."""
+    return sorted({token for concept in concepts for token in knowledge.terminology.tokens.get(concept, ())})
