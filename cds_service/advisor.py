@@ -24,6 +24,7 @@ from cds_service.clinical.stage import stage_of
 from cds_service.ehr.chart import Chart, gather
 from cds_service.ehr.reading import read
 from cds_service.ehr.reading.orders import already_ordered, monitoring_ordered, read_drafted
+from cds_service.ehr.reading.view import View
 from cds_service.ehr.relevance import is_clinician, is_relevant
 from cds_service.ehr.units import Units
 from cds_service.ehr.wanted import USAGE, queries
@@ -81,7 +82,8 @@ class Advisor:
         tables, protocol = self.knowledge, self._approval.protocol
         drafted = read_drafted(chart, tables, self._units)
         ppd_order = any(order.for_prevention and order.selected for order in drafted)
-        found = read(chart, drafted, tables, self._units, self._wanted, self.site, now)
+        view = View(chart, tables, self._units, self._wanted, now, self.site.zone(now))
+        found = read(view, drafted, self.site)
         stage = stage_of(found.facts, tables.times)
         grounds = Grounds(tables.risk, tables.contraindications, stage, found.assessments)
         facts = derive(found.facts, grounds)

@@ -43,10 +43,11 @@ class Site(BaseModel):
     """
     A site file (TOML). Unknown keys are refused.
 
-    `time_zone` is the IANA zone in which a date without a zone is read; without it, the zone of the clock (UTC). `tighten` names D rows that this site blocks
-    on although the table lets them be confirmed. `terminology` is a folder of FHIR ValueSet expansions of the
-    operator's (SNOMED CT needs a licence). `empty_allergy_list_means_none` and `administrations_elsewhere` are
-    declarations of decision logic, sections 1 and 4.3 (D07).
+    `time_zone` is the IANA zone in which a date without a zone is read; without it, the zone of the clock (UTC).
+    `tighten` names D rows that this site blocks on although the table lets them be confirmed. `terminology` is a
+    folder of the operator's with FHIR ValueSet expansions (SNOMED CT needs a licence).
+    `empty_allergy_list_means_none` and `administrations_elsewhere` are declarations of decision logic, sections 1
+    and 4.3 (D07).
     """
 
     model_config = _CLOSED

@@ -39,7 +39,7 @@ def defects(site: Site, knowledge: Knowledge) -> Iterator[str]:
             yield f"site: protocol.id: no such protocol: {site.protocol.id}"
         else:
             if site.country in protocol.not_marketed_in:
-                yield f"site: {NOT_MARKETED}: {protocol.id} is enabled, and its medicine is not marketed in {site.country}"
+                yield f"site: {NOT_MARKETED}: {protocol.id} is enabled, but not marketed in {site.country}"
             if site.protocol.strength_mg_per_ml != protocol.strength_mg_per_ml:
                 yield (
                     f"site: protocol.strength_mg_per_ml: {site.protocol.strength_mg_per_ml} is refused: "
@@ -50,11 +50,12 @@ def defects(site: Site, knowledge: Knowledge) -> Iterator[str]:
         if id_ not in confirmable:
             yield f"site: tighten: {id_} is not an input that can be tightened"
     if site.review is not None and not knowledge.hash.startswith(site.review.knowledge):
-        yield f"site: review.knowledge: signed {site.review.knowledge[:19]}, but this knowledge is {knowledge.hash[:19]}"
+        yield f"site: review.knowledge: signed {site.review.knowledge[:19]}, but this is {knowledge.hash[:19]}"
 
 
 def ceiling_defects(knowledge: Knowledge) -> Iterator[str]:
     """Protocols that ask for more than the ceilings that stand in code."""
     for protocol in knowledge.protocols.protocol:
-        if protocol.ceiling_mg > CEILING_MG[protocol.medicine]:
-            yield f"tables/protocols.toml: {protocol.id}: ceiling_mg {protocol.ceiling_mg} is above {CEILING_MG[protocol.medicine]} mg"
+        most = CEILING_MG[protocol.medicine]
+        if protocol.ceiling_mg > most:
+            yield f"tables/protocols.toml: {protocol.id}: ceiling_mg {protocol.ceiling_mg} is above {most} mg"

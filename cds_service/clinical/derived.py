@@ -114,7 +114,7 @@ def shock_index(facts: Facts, grounds: Grounds) -> Finding:
 @derived
 def body_mass_index(facts: Facts, grounds: Grounds) -> Finding:
     """Weight in kg over height in metres squared, exact."""
-    weight, height = facts["weight"], facts["height"]
+    weight, height = facts["believable_weight"], facts["height"]
     if weight.state is not State.PRESENT or height.state is not State.PRESENT:
         return unknown(weight.doubt or height.doubt or Doubt.NOT_RECORDED, *weight.evidence, *height.evidence)
     values = {Fraction(w) * 10_000 / Fraction(h) ** 2 for w in weight.values for h in height.values}
@@ -221,3 +221,14 @@ def no_conflict(facts: Facts, grounds: Grounds) -> Finding:
     return weights
 
 
+# Facts of the same kind that are read from a chart directly, because they take more than one resource to read.
+READ: Final = frozenset(
+    {
+        "age", "allergy_list", "anaesthesia", "asa_class", "believable_weight", "bipolar_screen", "birth",
+        "blood_pressure", "caesarean", "delivery_mode", "delivery_order", "due_date_ahead",
+        "epds_complete_for_risk", "epds_current", "epds_current_score", "epds_for_risk", "epds_self_harm",
+        "epds_this_encounter", "gad7_for_risk", "general_anaesthesia", "ketamine_allergy",
+        "medication_list", "neuraxial_anaesthesia", "phq9_complete_for_risk", "phq9_for_risk",
+        "phq9_self_harm", "prevention_order_nasal", "problem_list",
+    }
+)  # fmt: skip

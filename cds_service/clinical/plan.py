@@ -66,9 +66,7 @@ def propose(
         return _SAY_NOTHING
     wanted = _applicable(occasion, facts, risk, eligibility, departures)
     topics = [
-        Topic(row.code, wanted[row.code])
-        for row in table.topic
-        if row.code in wanted and occasion.hook in row.hooks
+        Topic(row.code, wanted[row.code]) for row in table.topic if row.code in wanted and occasion.hook in row.hooks
     ]
     shown: list[Topic] = []
     held: list[Topic] = []

@@ -190,7 +190,9 @@ def _entries(value: object) -> tuple[list[Any], Had]:
         return [{}], Had.FAILED
     outcomes = [e["resource"] for e in listed if _is_outcome(e)]
     entries = [e for e in listed if not _is_outcome(e)]
-    if any(_severity(outcome) in _FATAL for outcome in outcomes) or (outcomes and entries == [] and value.get("total", 0)):
+    if any(_severity(outcome) in _FATAL for outcome in outcomes) or (
+        outcomes and entries == [] and value.get("total", 0)
+    ):
         return entries, Had.FAILED
     total = value.get("total")
     matches = sum(not (isinstance(e, dict) and _mode(e) == "include") for e in entries)
@@ -251,7 +253,9 @@ def _patient(request: HookRequest, found: Mapping[tuple[str, str], Resource], lo
     if patient is None:
         others = any(kind == "Patient" for kind, _ in found) or any(r["resourceType"] == "Patient" for r in loose)
         raise ChartUnavailable(
-            "the prefetched Patient is not the patient of the context" if others else "the Patient resource was not sent"
+            "the prefetched Patient is not the patient of the context"
+            if others
+            else "the Patient resource was not sent"
         )
     return patient
 
@@ -280,5 +284,3 @@ def _selected(request: HookRequest) -> frozenset[str]:
     if request.hook == "order-select":
         return frozenset(found for text in request.selections if (found := relative(text)) is not None)
     return frozenset(reference_of(order) for order in request.draft_orders)
-
-

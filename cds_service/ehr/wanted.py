@@ -18,13 +18,28 @@ _VITALS: Final = "vital_signs"
 _LABS: Final = "laboratory"
 _OBSTETRICS: Final = "obstetrics"
 _SPLIT: Final = {
-    _VITALS: {"body_weight", "body_height", "systolic", "diastolic", "heart_rate", "oxygen_saturation", "respiratory_rate"},
+    _VITALS: {
+        "body_weight",
+        "body_height",
+        "systolic",
+        "diastolic",
+        "heart_rate",
+        "oxygen_saturation",
+        "respiratory_rate",
+    },
     _LABS: {"alt", "ast", "platelets", "apnoea_hypopnoea_index"},
 }
 _READ_BY_NAME: Final = {
     _SCREENS: ("bipolar_screen", "suicide_risk_assessment"),
     _VITALS: ("body_weight_not_measured", "blood_pressure_panel"),
-    _OBSTETRICS: ("birth_time", "due_date", "last_menstrual_period", "delivery_method", "asa_score", "breastfeeding_status"),
+    _OBSTETRICS: (
+        "birth_time",
+        "due_date",
+        "last_menstrual_period",
+        "delivery_method",
+        "asa_score",
+        "breastfeeding_status",
+    ),
 }
 
 

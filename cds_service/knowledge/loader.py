@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,7 +16,8 @@ from cds_service.errors import KnowledgeUnfit
 from cds_service.knowledge import shapes
 from cds_service.knowledge.check_digits import could_exist
 from cds_service.knowledge.narrative import EvidenceTable, OrderTable
-from cds_service.knowledge.terminology import BELOW, EXACT, Terminology, system_of
+from cds_service.knowledge.proofreading import proofread
+from cds_service.knowledge.terminology import Terminology, system_of
 
 FOLDER: Final = Path(__file__).parent
 _TABLES: Final[Mapping[str, type[shapes.Table]]] = {
@@ -40,14 +40,21 @@ _TABLES: Final[Mapping[str, type[shapes.Table]]] = {
     "evidence": EvidenceTable,
     "orders": OrderTable,
 }
-_DOMAINS: Final = ("screens", "measurements", "pregnancy", "mental_health", "conditions", "allergies", "medicines", "orders")
-_LEGAL_BEFORE_BLOCK: Final = frozenset({"D01", "D02", "D03", "D04", "D06", "D07", "D08", "D10", "D14", "D15"})
-_T = TypeVar("_T")
+_DOMAINS: Final = (
+    "screens",
+    "measurements",
+    "pregnancy",
+    "mental_health",
+    "conditions",
+    "allergies",
+    "medicines",
+    "orders",
+)
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """All that medicine says, as loaded. `hash` names every byte of it; `signed` says whether anyone has reviewed it."""
+    """All that medicine says, as loaded. `hash` names every byte of it; `signed` says whether people reviewed it."""
 
     version: str
     hash: str
@@ -102,10 +109,9 @@ def load_knowledge(folder: Path = FOLDER, *, expansions: Path | None = None) -> 
             raw[name] = tomllib.loads(content.decode("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             defects.append(f"{name}.toml: not TOML: {error}")
-    for name in sorted(set(raw) - _expected()):
-        defects.append(f"{name}.toml: nobody reads this file")
-    for name in sorted(_expected() - set(raw) - {d.split(".toml")[0] for d in defects}):
-        defects.append(f"{name}.toml: missing")
+    unreadable = {defect.split(".toml")[0] for defect in defects}
+    defects += [f"{name}.toml: nobody reads this file" for name in sorted(set(raw) - _expected())]
+    defects += [f"{name}.toml: missing" for name in sorted(_expected() - set(raw) - unreadable)]
     sources = _sources(raw.get("tables/sources", {}), defects)
     tables = {name: _shaped(f"tables/{name}", shape, raw, defects) for name, shape in _TABLES.items()}
     domains = {name: _shaped(f"value_sets/{name}", shapes.ConceptTable, raw, defects) for name in _DOMAINS}
@@ -114,10 +120,7 @@ def load_knowledge(folder: Path = FOLDER, *, expansions: Path | None = None) -> 
     if defects:
         raise KnowledgeUnfit(*defects)  # without their shapes the tables cannot be held against each other
     concepts = {name: table.concept for name, table in domains.items()}
-    defects += _cited(tables, concepts, published, forbidden, sources)
-    defects += _codes(concepts, published, forbidden)
-    defects += _facts(tables, concepts)
-    defects += _rows(tables)
+    defects += proofread(tables, concepts, published, forbidden, sources)
     loaded, licensed_defects = _operators_expansions(expansions)
     defects += licensed_defects
     if defects:
@@ -176,162 +179,12 @@ def _sources(table: Mapping[str, Any], defects: list[str]) -> dict[str, shapes.S
         try:
             found[id_] = adapter.validate_python(row)
         except ValidationError as error:
-            defects.extend(f"tables/sources.toml: {id_}: {e['loc'][-1] if e['loc'] else ''} {e['msg']}" for e in error.errors())
+            defects.extend(
+                f"tables/sources.toml: {id_}: {e['loc'][-1] if e['loc'] else ''} {e['msg']}" for e in error.errors()
+            )
     if "reviewed" not in table:
         defects.append("tables/sources.toml: reviewed: missing")
     return found
-
-
-def _nested(value: object, kind: type[_T]) -> Iterator[_T]:
-    """Every model of a kind inside a table, however deep."""
-    if isinstance(value, kind):
-        yield value
-    if isinstance(value, shapes.BaseModel):
-        for field in type(value).model_fields:
-            yield from _nested(getattr(value, field), kind)
-    elif isinstance(value, tuple | list):
-        for member in value:
-            yield from _nested(member, kind)
-    elif isinstance(value, dict):
-        for member in value.values():
-            yield from _nested(member, kind)
-
-
-def _cited(
-    tables: Mapping[str, Any],
-    concepts: Mapping[str, Iterable[shapes.Concept]],
-    published: shapes.ExpansionTable,
-    forbidden: shapes.ForbiddenTable,
-    sources: Mapping[str, shapes.Source],
-) -> Iterator[str]:
-    """Sources that are cited and do not stand in sources.toml."""
-    everything = {
-        **{f"tables/{name}": table for name, table in tables.items()},
-        **{f"value_sets/{name}": tuple(members) for name, members in concepts.items()},
-        "value_sets/expansions": published,
-        "value_sets/do_not_use": forbidden,
-    }
-    for name, table in everything.items():
-        for row in _nested(table, shapes.BaseModel):
-            for cited in getattr(row, "sources", ()):
-                if cited not in sources:
-                    label = next((getattr(row, k) for k in ("id", "name", "fact", "code") if hasattr(row, k)), "the table")
-                    yield f"{name}.toml: {label}: no such source: {cited}"
-
-
-def _codes(
-    concepts: Mapping[str, Iterable[shapes.Concept]],
-    published: shapes.ExpansionTable,
-    forbidden: shapes.ForbiddenTable,
-) -> Iterator[str]:
-    """Codes that cannot exist, that are forbidden, or that stand twice; expansions and concepts that nobody has."""
-    never = {(row.system, row.code): row.why for row in forbidden.forbidden}
-    members = [(domain, concept) for domain, rows in concepts.items() for concept in rows]
-    names = Counter(concept.name for _, concept in members)
-    yield from (f"value_sets: concept {name} stands {n} times" for name, n in names.items() if n > 1)
-    for domain, concept in members:
-        where = f"value_sets/{domain}.toml: {concept.name}"
-        listed: set[str] = set()
-        for column, system in {**EXACT, **BELOW}.items():
-            for code in getattr(concept, column):
-                listed.add(code)
-                if not could_exist(system, code):
-                    yield f"{where}: {column} {code} cannot be a code: check digit or shape"
-                if (column, code) in never:
-                    yield f"{where}: {column} {code} is not to be used: {never[column, code]}"
-        for code in {*concept.medium, *concept.doubtful} - listed:
-            yield f"{where}: {code} is marked but not listed"
-        for oid in concept.expansions:
-            if ("value set", oid) in never:
-                yield f"{where}: value set {oid} is not to be used: {never['value set', oid]}"
-        for other in concept.without:
-            if other not in names:
-                yield f"{where}: no such concept: {other}"
-        if len(set(concept.words)) < len(concept.words):
-            yield f"{where}: a word stands twice"
-    for expansion in published.expansion:
-        for code in expansion.codes:
-            if not could_exist(expansion.system, code):
-                yield f"value_sets/expansions.toml: {expansion.oid}: {code} cannot be a code: check digit or shape"
-
-
-def _facts(tables: Mapping[str, Any], concepts: Mapping[str, Iterable[shapes.Concept]]) -> Iterator[str]:
-    """Facts and concepts that are named and do not exist; facts that stand twice; units that nobody can convert."""
-    named = [row.fact for t in ("conditions", "observations", "medicines", "derived") for row in tables[t].row]
-    known = set(named)
-    yield from (f"tables: fact {fact} stands {n} times" for fact, n in Counter(named).items() if n > 1)
-    for table, fact in _asked(tables):
-        if fact not in known:
-            yield f"tables/{table}.toml: no such fact: {fact}"
-    ideas = {concept.name for rows in concepts.values() for concept in rows}
-    for table in ("conditions", "observations", "medicines"):
-        for row in tables[table].row:
-            for concept in (*row.concepts, *getattr(row, "unless", ())):
-                if concept not in ideas:
-                    yield f"tables/{table}.toml: {row.fact}: no such concept: {concept}"
-    for form in tables["screens"].instrument:
-        for concept in (form.panel, form.total, *form.items):
-            if concept is not None and concept not in ideas:
-                yield f"tables/screens.toml: {form.fact}: no such concept: {concept}"
-        if form.item_linkids and len(form.item_linkids) != len(form.items):
-            yield f"tables/screens.toml: {form.fact}: item_linkids and items differ in number"
-    units = {unit.ucum for unit in tables["units"].unit} | {unit.base for unit in tables["units"].unit}
-    for row in tables["observations"].row:
-        if row.unit not in units:
-            yield f"tables/observations.toml: {row.fact}: no such unit: {row.unit}"
-        if row.plausible[0] >= row.plausible[1]:
-            yield f"tables/observations.toml: {row.fact}: plausible limits are not in order"
-
-
-def _asked(tables: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for table in ("contraindications", "reviews", "modifiers", "risk"):
-        for test in _nested(tables[table], shapes.Test):
-            yield table, test.fact
-    for row in tables["inputs"].input:
-        for fact in row.facts:
-            yield "inputs", fact
-    for group in tables["risk"].frequency:
-        if group.fact is not None:
-            yield "risk", group.fact
-
-
-def _rows(tables: Mapping[str, Any]) -> Iterator[str]:
-    """Rows that stand twice, bands that are empty, D rows that do not exist or do not block, tables out of order."""
-    for table, letter in (("contraindications", "C"), ("reviews", "R"), ("modifiers", "M")):
-        ids = [row.id for row in tables[table].criterion]
-        if ids != sorted(set(ids)) or any(not id_.startswith(letter) for id_ in ids):
-            yield f"tables/{table}.toml: ids must be {letter}01, {letter}02 and so on, each once, in order"
-    inputs = {row.id: row for row in tables["inputs"].input}
-    if len(inputs) < len(tables["inputs"].input):
-        yield "tables/inputs.toml: an id stands twice"
-    for id_ in sorted(_LEGAL_BEFORE_BLOCK - set(inputs)):
-        yield f"tables/inputs.toml: {id_} is missing"
-    for row in inputs.values():
-        if row.id in _LEGAL_BEFORE_BLOCK and (row.before_birth, row.after_birth) != ("block", "block"):
-            yield f"tables/inputs.toml: {row.id} must block, before and after birth"
-    for table in ("contraindications", "reviews", "modifiers", "risk"):
-        for test in _nested(tables[table], shapes.Test):
-            if test.at_least is not None and test.below is not None and test.at_least >= test.below:
-                yield f"tables/{table}.toml: {test.fact}: the band is empty"
-            for id_ in test.inputs:
-                if id_ not in inputs:
-                    yield f"tables/{table}.toml: {test.fact}: no such input: {id_}"
-    ids = [p.id for p in tables["protocols"].protocol]
-    if len(set(ids)) < len(ids):
-        yield "tables/protocols.toml: an id stands twice"
-    for protocol in tables["protocols"].protocol:
-        if protocol.dose_mg_per_kg * protocol.weight_cap_kg > protocol.ceiling_mg:
-            yield f"tables/protocols.toml: {protocol.id}: the dose at the weight cap is above the ceiling"
-        if protocol.rate_ml_per_h * protocol.duration_min != protocol.total_volume_ml * 60:
-            yield f"tables/protocols.toml: {protocol.id}: rate and duration do not empty the volume"
-    check = tables["order_check"]
-    if check.shortest_min >= check.longest_min:
-        yield "tables/order_check.toml: shortest_min is not below longest_min"
-    reasons = tables["topics"].override_reason
-    for topic in tables["topics"].topic:
-        for code in topic.override_reasons:
-            if code not in reasons:
-                yield f"tables/topics.toml: {topic.code}: no such override reason: {code}"
 
 
 def _operators_expansions(folder: Path | None) -> tuple[list[shapes.Expansion], list[str]]:

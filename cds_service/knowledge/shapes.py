@@ -138,7 +138,7 @@ class ObservationFact(Row):
     A measurement. `take` says which values of the window count; `if_none` says what silence means.
 
     `plausible` are the limits outside which a number is not believed (unit: `unit`). `ratio` divides the value by
-    the upper limit that the laboratory sent with it.
+    the upper limit that the laboratory sent with it. `measured_only`: not stated, estimated or before the pregnancy.
     """
 
     fact: Name
@@ -152,6 +152,7 @@ class ObservationFact(Row):
     preliminary: bool = False
     ratio: bool = False
     this_birth: bool = False
+    measured_only: bool = False
     kind: Kind
     sources: Sources
 

@@ -32,8 +32,15 @@ SYSTEMS: Final[Mapping[str, str]] = {
 }
 _HL7: Final = "http://terminology.hl7.org/CodeSystem/"
 # Exact columns of a concept, and the code system they belong to.
-EXACT: Final = {"loinc": "loinc", "snomed": "snomed", "icd10cm": "icd10cm", "icd10pcs": "icd10pcs", "rxnorm": "rxnorm",
-                "atc": "atc", "hl7": "hl7"}
+EXACT: Final = {
+    "loinc": "loinc",
+    "snomed": "snomed",
+    "icd10cm": "icd10cm",
+    "icd10pcs": "icd10pcs",
+    "rxnorm": "rxnorm",
+    "atc": "atc",
+    "hl7": "hl7",
+}
 BELOW: Final = {"icd10cm_below": "icd10cm", "poisoning_below": "icd10cm", "injury_below": "icd10cm", "atc_below": "atc"}
 _NOTHING: Final[frozenset[str]] = frozenset()
 _LONGEST_TEXT: Final = 400
@@ -110,7 +117,7 @@ class Terminology:
         plain = _plain(system, code)
         found = set(self._exact.get((system, plain), _NOTHING))
         below = self._below.get(system)
-        matched = {name: plain for name in found}
+        matched = dict.fromkeys(found, plain)
         if below:
             for length in range(1, len(plain) + 1):
                 for name, column in below.get(plain[:length], ()):
@@ -153,7 +160,7 @@ def _plain(system: str, code: str) -> str:
 
 
 def _excluded(column: str, plain: str) -> bool:
-    """ICD-10-CM: T40 and its like also hold adverse effects (5) and underdosing (6); S in the 7th place is a sequela."""
+    """ICD-10-CM: T40 and its like hold adverse effects (5) and underdosing (6), too; a 7th S is a sequela."""
     if column == "poisoning_below":
         return len(plain) >= 6 and plain[5] in "56"
     if column == "injury_below":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -13,9 +13,10 @@ from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, 
 from cds_service.clinical.moment import Moment
 from cds_service.ehr.chart import Chart, Had
 from cds_service.ehr.elements import Resource, code_in, codings, first, moment, reference_of, span, texts
+from cds_service.ehr.reading.view import View, missing
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.shapes import ConditionFact, ConditionTable
-from cds_service.knowledge.terminology import MEANINGLESS, Meaning, Terminology
+from cds_service.knowledge.terminology import MEANINGLESS, Meaning
 
 _NEVER: Final = frozenset({"refuted", "entered-in-error"})
 _ACTIVE: Final = frozenset({"active", "recurrence", "relapse", None})
@@ -37,12 +38,12 @@ class Problem:
     evidence: Evidence
 
 
-def read_conditions(chart: Chart, knowledge: Knowledge, now: datetime, zone: tzinfo, pregnancy_began: datetime) -> dict[str, Finding]:
+def read_conditions(view: View, pregnancy_began: datetime) -> dict[str, Finding]:
     """Every fact of the condition table, and whether the problem list was received whole."""
-    problems = tuple(_problems(chart, knowledge, zone))
-    had = chart.had["problems"]
-    found = {row.fact: _find(row, problems, had, now, pregnancy_began) for row in knowledge.conditions.row}
-    found["problem_list"] = Finding(State.PRESENT) if had is Had.WHOLE else unknown(_missing(had))
+    problems = tuple(_problems(view))
+    had = view.had("problems")
+    found = {row.fact: _find(row, problems, had, view.now, pregnancy_began) for row in view.knowledge.conditions.row}
+    found["problem_list"] = Finding(State.PRESENT) if had is Had.WHOLE else unknown(missing(had))
     return found
 
 
@@ -51,21 +52,20 @@ def no_problems_recorded(chart: Chart) -> bool:
     return chart.had["problems"] is Had.WHOLE and not chart.of("Condition")
 
 
-def _missing(had: Had) -> Doubt:
-    return Doubt.INCOMPLETE if had is Had.CUT_SHORT else Doubt.NOT_RECEIVED
-
-
-def _problems(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[Problem]:
-    for resource in chart.of("Condition"):
+def _problems(view: View) -> Iterator[Problem]:
+    zone = view.zone
+    for resource in view.chart.of("Condition"):
         if code_in(resource.get("verificationStatus")) in _NEVER:
             continue
-        meaning, past = _meaning(resource, knowledge)
+        meaning, past = _meaning(resource, view.knowledge)
         if not meaning.says and not meaning.hints:
             continue
         status = code_in(resource.get("clinicalStatus"))
         onset = first((moment(resource.get("onsetDateTime"), zone), span(resource.get("onsetPeriod"), zone)[0]))
         recorded = first((moment(resource.get("recordedDate"), zone), moment(resource.get("assertedDate"), zone)))
-        abated = first((moment(resource.get("abatementDateTime"), zone), span(resource.get("abatementPeriod"), zone)[1]))
+        abated = first(
+            (moment(resource.get("abatementDateTime"), zone), span(resource.get("abatementPeriod"), zone)[1])
+        )
         dated = onset or recorded
         yield Problem(
             meaning=meaning,
@@ -75,7 +75,7 @@ def _problems(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[Prob
             onset=onset,
             recorded=recorded,
             abated=abated,
-            severe=_is_severe(resource, knowledge.conditions),
+            severe=_is_severe(resource, view.knowledge.conditions),
             evidence=Evidence(reference_of(resource), status or None, None, dated.text if dated else None),
         )
 
@@ -127,7 +127,8 @@ def _find(
 ) -> Finding:
     wanted = frozenset(row.concepts)
     unless = frozenset(row.unless)
-    said, hinted = [], []
+    said: list[Problem] = []
+    hinted: list[Problem] = []
     for problem in problems:
         if unless & problem.meaning.says or not _counts(row, problem, now, pregnancy_began):
             continue
@@ -141,7 +142,7 @@ def _find(
         return Finding(State.PRESENT, tuple(p.evidence for p in said), at=at)
     if hinted:
         return unknown(Doubt.UNCLEAR, *(p.evidence for p in hinted))
-    return ABSENT if had is Had.WHOLE else unknown(_missing(had))
+    return ABSENT if had is Had.WHOLE else unknown(missing(had))
 
 
 def _counts(row: ConditionFact, problem: Problem, now: datetime, pregnancy_began: datetime) -> bool:
@@ -177,4 +178,3 @@ def _is_recent(row: ConditionFact, problem: Problem, now: datetime, pregnancy_be
         return True
     within = timedelta(days=row.resolved_days or 0)
     return problem.abated is None or problem.abated.possibly_within(within, now)
-

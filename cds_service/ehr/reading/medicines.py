@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Final
 
-from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, unknown
+from cds_service.clinical.facts import ABSENT, Evidence, Finding, State, unknown
 from cds_service.clinical.moment import Moment
 from cds_service.ehr.chart import Chart, Had
 from cds_service.ehr.elements import (
@@ -23,6 +23,7 @@ from cds_service.ehr.elements import (
     span,
     texts,
 )
+from cds_service.ehr.reading.view import View, missing
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.shapes import MedicineFact
 from cds_service.knowledge.terminology import Terminology
@@ -61,22 +62,22 @@ _GIVEN: Final = frozenset({"completed", "stopped", "unknown"})
 _RUNNING: Final = frozenset({"in-progress", "on-hold"})
 
 
-def read_medicines(chart: Chart, knowledge: Knowledge, now: datetime, zone: tzinfo, *, elsewhere: bool) -> dict[str, Finding]:
+def read_medicines(view: View, *, elsewhere: bool) -> dict[str, Finding]:
     """
     Every fact of the medicine table, and whether the medication list was received whole.
 
     `elsewhere`: the site declares that administrations are recorded in another system (D07).
     """
-    listed = tuple(_medicines(chart, knowledge, zone))
-    had = _had(chart, elsewhere=elsewhere)
-    began = _encounter_began(chart, zone)
-    found = {row.fact: _find(row, listed, had, now, chart, began) for row in knowledge.medicines.row}
-    found["medication_list"] = Finding(State.PRESENT) if had is Had.WHOLE else unknown(_missing(had))
+    listed = tuple(_medicines(view.chart, view.knowledge, view.zone))
+    had = _had(view.chart, elsewhere=elsewhere)
+    began = _encounter_began(view.chart, view.zone)
+    found = {row.fact: _find(row, listed, had, view, began) for row in view.knowledge.medicines.row}
+    found["medication_list"] = Finding(State.PRESENT) if had is Had.WHOLE else unknown(missing(had))
     return found
 
 
 def _had(chart: Chart, *, elsewhere: bool) -> Had:
-    """Orders and administrations; reported medicines only where the EHR has them: a failure there counts, silence not."""
+    """Orders and administrations. Reported medicines only where the EHR has them: failing counts, silence does not."""
     needed = [chart.had["medication_orders"]]
     if not elsewhere:
         needed.append(chart.had["medication_administrations"])
@@ -84,10 +85,6 @@ def _had(chart: Chart, *, elsewhere: bool) -> Had:
     if reported is not Had.NOT_ASKED:
         needed.append(reported)
     return min(needed)
-
-
-def _missing(had: Had) -> Doubt:
-    return Doubt.INCOMPLETE if had is Had.CUT_SHORT else Doubt.NOT_RECEIVED
 
 
 def _encounter_began(chart: Chart, zone: tzinfo) -> Moment | None:
@@ -105,7 +102,9 @@ def _medicines(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[Med
         if reference_of(resource) not in drafted:
             yield from _order(resource, pool, knowledge, zone, drafted=False)
     prevention = {
-        reference_of(order) for order in (*drafts, *chart.of("MedicationRequest")) if is_for_prevention(order, knowledge)
+        reference_of(order)
+        for order in (*drafts, *chart.of("MedicationRequest"))
+        if is_for_prevention(order, knowledge)
     }
     for resource in chart.of("MedicationAdministration"):
         yield from _administration(resource, pool, knowledge, zone, prevention)
@@ -228,7 +227,8 @@ def _order_ends(resource: Resource, zone: tzinfo) -> Moment | None:
         for dosage in members(resource.get("dosageInstruction"))
         if isinstance(timing := dosage.get("timing"), Mapping) and isinstance(repeat := timing.get("repeat"), Mapping)
     ]
-    return first((*bounds, span(validity, zone)[1]))
+    ends: Moment | None = first((*bounds, span(validity, zone)[1]))
+    return ends
 
 
 def _administration(
@@ -309,14 +309,7 @@ def _medicine(
     )
 
 
-def _find(
-    row: MedicineFact,
-    listed: Iterable[Medicine],
-    had: Had,
-    now: datetime,
-    chart: Chart,
-    began: Moment | None,
-) -> Finding:
+def _find(row: MedicineFact, listed: Iterable[Medicine], had: Had, view: View, began: Moment | None) -> Finding:
     wanted, unless = frozenset(row.concepts), frozenset(row.unless)
     found = [
         m
@@ -326,12 +319,12 @@ def _find(
         and _by_route(row, m)
         and (row.form == "any" or (row.form == "infusion") == m.infusion)
         and (row.for_prevention is None or row.for_prevention == m.for_prevention)
-        and _matters(row, m, now)
-        and (not row.this_encounter or _in_this_encounter(m, chart, began))
+        and _matters(row, m, view.now)
+        and (not row.this_encounter or _in_this_encounter(m, view.chart, began))
     ]
     if found:
         return Finding(State.PRESENT, tuple(m.evidence for m in found), at=found[0].until)
-    return ABSENT if had is Had.WHOLE else unknown(_missing(had))
+    return ABSENT if had is Had.WHOLE else unknown(missing(had))
 
 
 def _by_route(row: MedicineFact, medicine: Medicine) -> bool:

@@ -10,10 +10,20 @@ from typing import Any, Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, unknown
 from cds_service.clinical.moment import Moment
-from cds_service.ehr.chart import Chart, Had
-from cds_service.ehr.elements import Resource, codings, concepts_in, first, members, moment, reference_of, relative, span, texts
+from cds_service.ehr.chart import Had
+from cds_service.ehr.elements import (
+    Resource,
+    codings,
+    first,
+    members,
+    moment,
+    reference_of,
+    relative,
+    span,
+    texts,
+)
+from cds_service.ehr.reading.view import View
 from cds_service.ehr.units import Units
-from cds_service.ehr.wanted import Query
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.shapes import ObservationFact, TimeTable
 
@@ -41,27 +51,27 @@ class Reading:
     at: Moment | None
     rank: tuple[str, str]
     evidence: Evidence
-    group: str
+    panel: str
     doubt: Doubt | None = None
 
 
-def entries(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> tuple[Entry, ...]:
+def entries(view: View) -> tuple[Entry, ...]:
     """Every Observation that may count for anything: hers, not in error, and not about somebody else by `focus`."""
-    return tuple(_entries(chart, knowledge, zone))
+    return tuple(_entries(view))
 
 
-def _entries(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[Entry]:
-    hers = f"Patient/{chart.patient.get('id')}"
-    for resource in chart.of("Observation"):
+def _entries(view: View) -> Iterator[Entry]:
+    hers = f"Patient/{view.chart.patient.get('id')}"
+    for resource in view.chart.of("Observation"):
         status = resource.get("status")
         if not isinstance(status, str) or status not in _VITAL:
             continue
         if any(relative(focus) not in (None, hers) for focus in members(resource.get("focus"))):
             continue
-        at = when(resource, zone)
+        at = when(resource, view.zone)
         yield Entry(
             resource=resource,
-            concepts=knowledge.terminology.codings_of(codings(resource.get("code"))).says,
+            concepts=view.knowledge.terminology.codings_of(codings(resource.get("code"))).says,
             at=at,
             issued=str(resource.get("issued") or ""),
             status=status,
@@ -72,7 +82,7 @@ def _entries(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[Entry
 def when(resource: Resource, zone: tzinfo) -> Moment | None:
     """When an Observation was true: its effective time, else when it was issued."""
     start, end = span(resource.get("effectivePeriod"), zone)
-    return first(
+    at: Moment | None = first(
         (
             moment(resource.get("effectiveDateTime"), zone),
             moment(resource.get("effectiveInstant"), zone),
@@ -81,61 +91,48 @@ def when(resource: Resource, zone: tzinfo) -> Moment | None:
             moment(resource.get("issued"), zone),
         )
     )
+    return at
 
 
-def read_observations(
-    chart: Chart,
-    listed: Iterable[Entry],
-    knowledge: Knowledge,
-    units: Units,
-    wanted: tuple[Query, ...],
-    now: datetime,
-    birth: Moment | None,
-) -> dict[str, Finding]:
+def read_observations(view: View, listed: tuple[Entry, ...], birth: Moment | None) -> dict[str, Finding]:
     """Every fact of the observation table, and the blood pressure as a pair."""
-    listed = tuple(listed)
+    times = view.knowledge.times
     found: dict[str, Finding] = {}
     readings: dict[str, list[Reading]] = {}
-    for row in knowledge.observations.row:
-        had = had_for(row.concepts, chart, wanted)
-        readings[row.fact] = list(_readings(row, listed, knowledge, units))
-        found[row.fact] = _find(row, readings[row.fact], had, now, knowledge.times, birth)
-    had = had_for(("systolic",), chart, wanted)
-    found["blood_pressure"] = _pressure(readings["systolic"], readings["diastolic"], had, now)
-    found["weights_agree"] = _weights(readings["weight"], knowledge.times, now, birth)
+    for row in view.knowledge.observations.row:
+        readings[row.fact] = list(_readings(row, listed, view))
+        recent = [r for r in readings[row.fact] if _in_window(row, r, view.now, times, birth)]
+        found[row.fact] = _find(row, readings[row.fact], recent, view.had_for(*row.concepts), view.now)
+    found["blood_pressure"] = _pressure(
+        readings["systolic"], readings["diastolic"], view.had_for("systolic", "diastolic"), view.now
+    )
+    found["believable_weight"] = _believable(found["weight"], times)
+    found["weights_agree"] = _weights(readings["weight"], times, view.now, birth)
     return found
 
 
-def had_for(concepts: Iterable[str], chart: Chart, wanted: tuple[Query, ...]) -> Had:
-    """How the queries that ask for these concepts were answered; the worst of them."""
-    asked = [chart.had[q.key] for q in wanted if q.type == "Observation" and q.concepts & frozenset(concepts)]
-    return min(asked, default=Had.NOT_ASKED)
-
-
-def _readings(
-    row: ObservationFact, listed: Iterable[Entry], knowledge: Knowledge, units: Units
-) -> Iterator[Reading]:
+def _readings(row: ObservationFact, listed: Iterable[Entry], view: View) -> Iterator[Reading]:
     wanted = frozenset(row.concepts)
     accepted = _VITAL if row.preliminary else _COUNTS
     for entry in listed:
         if entry.status not in accepted:
             continue
-        for holder in _holders(entry, wanted, knowledge):
-            if row.fact == "weight" and _not_measured(entry, knowledge):
+        for holder in _holders(entry, wanted, view.knowledge):
+            if row.measured_only and _not_measured(entry, view.knowledge):
                 continue
-            value, doubt = _value(row, holder, units)
+            value, doubt = _value(row, holder, view.units)
             if doubt is Doubt.NOT_RECORDED:
                 continue  # an Observation without a value says nothing (seen in Synthea output)
             shown = holder.get("valueQuantity")
             evidence = Evidence(
                 entry.evidence.reference,
                 _shown(shown),
-                units.code_of(shown) if isinstance(shown, Mapping) else None,
+                view.units.code_of(shown) if isinstance(shown, Mapping) else None,
                 entry.evidence.date,
             )
             id_ = str(entry.resource.get("id") or "")
-            group = f"{entry.evidence.reference}" if holder is not entry.resource else ""
-            yield Reading(value, entry.at, (entry.issued, id_), evidence, group, doubt)
+            panel = entry.evidence.reference if holder is not entry.resource else ""
+            yield Reading(value, entry.at, (entry.issued, id_), evidence, panel, doubt)
 
 
 def _holders(entry: Entry, wanted: frozenset[str], knowledge: Knowledge) -> Iterator[Mapping[str, Any]]:
@@ -178,24 +175,23 @@ def _times_upper_limit(holder: Mapping[str, Any], quantity: Mapping[str, Any], u
         code = units.code_of(quantity)
         if isinstance(high, Mapping) and code is not None:
             value = units.convert(quantity, code)
-            upper = units.convert({**high, "code": high.get("code") or quantity.get("code"), "unit": high.get("unit") or quantity.get("unit")}, code)
+            upper = units.convert(
+                {
+                    **high,
+                    "code": high.get("code") or quantity.get("code"),
+                    "unit": high.get("unit") or quantity.get("unit"),
+                },
+                code,
+            )
             if value is not None and upper:
                 return value / upper
     return None
 
 
-def _find(
-    row: ObservationFact,
-    readings: list[Reading],
-    had: Had,
-    now: datetime,
-    times: TimeTable,
-    birth: Moment | None,
-) -> Finding:
+def _find(row: ObservationFact, readings: list[Reading], recent: list[Reading], had: Had, now: datetime) -> Finding:
     """The values that count, by the row's window. What is too old or ahead of the clock cannot be relied on."""
     if had < Had.CUT_SHORT:
         return unknown(Doubt.NOT_RECEIVED)
-    recent = [r for r in readings if _in_window(row, r, now, times, birth)]
     usable = [r for r in recent if r.at is None or not r.at.is_future(now)]
     if not usable:
         if recent:
@@ -224,9 +220,7 @@ def _find(
     )
 
 
-def _in_window(
-    row: ObservationFact, reading: Reading, now: datetime, times: TimeTable, birth: Moment | None
-) -> bool:
+def _in_window(row: ObservationFact, reading: Reading, now: datetime, times: TimeTable, birth: Moment | None) -> bool:
     """To warn: it could lie inside the window. An undated hazard counts."""
     if reading.at is None:
         return True
@@ -275,7 +269,9 @@ def _pressure(systolic: list[Reading], diastolic: list[Reading], had: Had, now: 
     latest = [(s, d) for s, d in latest if s.rank[0] == rank]
     distinct = {(s.value, d.value) for s, d in latest}
     s, d = latest[0]
-    evidence = Evidence(s.evidence.reference, f"{s.evidence.value}/{d.evidence.value}", s.evidence.unit, s.evidence.date)
+    evidence = Evidence(
+        s.evidence.reference, f"{s.evidence.value}/{d.evidence.value}", s.evidence.unit, s.evidence.date
+    )
     return Finding(
         State.PRESENT,
         (evidence,),
@@ -286,9 +282,17 @@ def _pressure(systolic: list[Reading], diastolic: list[Reading], had: Had, now: 
 
 
 def _one_measurement(s: Reading, d: Reading) -> bool:
-    if s.group or d.group:
-        return s.group == d.group
+    if s.panel or d.panel:
+        return s.panel == d.panel
     return s.at is not None and d.at is not None and s.at.earliest == d.at.earliest
+
+
+def _believable(weight: Finding, times: TimeTable) -> Finding:
+    """A weight outside the limits of D14 is a slip of the pen: it neither reassures nor warns (R17)."""
+    low, high = times.weight_believable_kg
+    if weight.state is State.PRESENT and not all(low <= value <= high for value in weight.values):
+        return unknown(Doubt.CONFLICTING, *weight.evidence)
+    return weight
 
 
 def _weights(readings: list[Reading], times: TimeTable, now: datetime, birth: Moment | None) -> Finding:
@@ -324,8 +328,3 @@ def _same_side(one: Reading, other: Reading, birth: Moment | None) -> bool:
 def _shown(quantity: object) -> str | None:
     value = quantity.get("value") if isinstance(quantity, Mapping) else None
     return None if value is None or isinstance(value, str | bool | list | dict) else str(value)
-
-
-def values_of(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The coded value of an Observation or component."""
-    return concepts_in(entry.get("valueCodeableConcept"))

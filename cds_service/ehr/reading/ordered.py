@@ -8,7 +8,7 @@ from cds_service.clinical.facts import ABSENT, Evidence, Finding, present
 from cds_service.ehr.chart import Chart
 from cds_service.ehr.elements import Resource, reference_of
 from cds_service.ehr.reading.medicines import concepts_of
-from cds_service.ehr.reading.pregnancy import meaning_of
+from cds_service.ehr.reading.view import meaning_of
 from cds_service.knowledge import Knowledge
 
 _BIRTH: Final = frozenset(

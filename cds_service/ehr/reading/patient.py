@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, timedelta
 from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
 from cds_service.clinical.moment import Moment, Precision
-from cds_service.ehr.chart import Chart, Had
+from cds_service.ehr.chart import Had
 from cds_service.ehr.elements import Resource, code_in, codings, members, moment, reference_of, texts
-from cds_service.knowledge import Knowledge
+from cds_service.ehr.reading.view import View
 from cds_service.knowledge.terminology import Terminology
 
 _NEVER: Final = frozenset({"refuted", "entered-in-error"})
 _KETAMINE: Final = frozenset({"ketamine", "esketamine", "esketamine_nasal"})
 
 
-def read_age(chart: Chart, now: datetime, zone: tzinfo) -> Finding:
+def read_age(view: View) -> Finding:
     """Her age in whole years: each age that the birth date allows, so that a year alone may still answer."""
-    text = chart.patient.get("birthDate")
-    born = moment(text, zone)
-    reference = reference_of(chart.patient)
+    patient = view.chart.patient
+    text = patient.get("birthDate")
+    born = moment(text, view.zone)
+    reference = reference_of(patient)
     if born is None:
         return unknown(Doubt.UNREADABLE if text else Doubt.NOT_RECORDED, Evidence(reference))
-    today = now.astimezone(zone).date()
+    today = view.now.astimezone(view.zone).date()
     first = born.earliest.date()
     last = _last_day(born)
     evidence = Evidence(reference, None, None, born.text)
@@ -44,22 +45,22 @@ def _age(born: date, today: date) -> int:
     return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
 
 
-def read_allergies(chart: Chart, knowledge: Knowledge, *, empty_means_none: bool) -> dict[str, Finding]:
+def read_allergies(view: View, *, empty_means_none: bool) -> dict[str, Finding]:
     """
     Allergy to (es)ketamine, and whether the list says anything at all.
 
     An empty list without a "no known allergy" entry is unknown, unless the site declares otherwise. An entry that
     cannot be understood, or that names an anaesthetic without saying which, could be ketamine.
     """
-    terms = knowledge.terminology
-    had = chart.had["allergies"]
-    listed = [a for a in chart.of("AllergyIntolerance") if code_in(a.get("verificationStatus")) not in _NEVER]
+    terms = view.knowledge.terminology
+    had = view.had("allergies")
+    listed = [a for a in view.chart.of("AllergyIntolerance") if code_in(a.get("verificationStatus")) not in _NEVER]
     meant = [(a, _meaning(a, terms)) for a in listed]
     # "resolved" is a reassessment that lifts an allergy; "inactive" is often only a tidied list, so it still counts.
     hers = [a for a, means in meant if means & _KETAMINE and code_in(a.get("clinicalStatus")) != "resolved"]
     unclear = [a for a, means in meant if means & {"unspecified_anaesthetic_allergy", "unreadable"}]
     none_known = any("no_known_allergy" in means for _, means in meant)
-    others = [a for a, means in meant if "no_known_allergy" not in means and not _only_elsewhere(a, terms)]
+    others = [a for a, means in meant if "no_known_allergy" not in means and not _only_elsewhere(a)]
     if had < Had.CUT_SHORT:
         answered = unknown(Doubt.NOT_RECEIVED)
     elif had is Had.CUT_SHORT:
@@ -70,11 +71,8 @@ def read_allergies(chart: Chart, knowledge: Knowledge, *, empty_means_none: bool
         answered = present(*map(_evidence, listed))
     else:
         answered = unknown(Doubt.NOT_RECORDED)
-    if hers:
-        allergy = present(*map(_evidence, hers))
-    else:
-        allergy = ABSENT if answered.state is State.PRESENT else answered
-    return {"allergy_list": answered, "ketamine_allergy": allergy}
+    silence = ABSENT if answered.state is State.PRESENT else answered
+    return {"allergy_list": answered, "ketamine_allergy": present(*map(_evidence, hers)) if hers else silence}
 
 
 def _meaning(allergy: Resource, terms: Terminology) -> frozenset[str]:
@@ -92,7 +90,7 @@ def _meaning(allergy: Resource, terms: Terminology) -> frozenset[str]:
     return frozenset(found) if said_anything else frozenset({"unreadable"})
 
 
-def _only_elsewhere(allergy: Resource, terms: Terminology) -> bool:
+def _only_elsewhere(allergy: Resource) -> bool:
     """A statement about food, latex or surroundings says nothing about drugs, and so nothing about this list."""
     category = allergy.get("category")
     listed = category if isinstance(category, list) else [category]

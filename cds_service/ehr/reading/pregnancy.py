@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
 from cds_service.clinical.moment import Moment
-from cds_service.ehr.chart import Chart, Had
+from cds_service.ehr.chart import Had
 from cds_service.ehr.elements import (
     Resource,
     codings,
@@ -19,23 +19,21 @@ from cds_service.ehr.elements import (
     span,
     texts,
 )
-from cds_service.ehr.reading.observations import Entry, had_for
-from cds_service.ehr.wanted import Query
-from cds_service.knowledge import Knowledge
-from cds_service.knowledge.shapes import TimeTable
+from cds_service.ehr.reading.observations import Entry
+from cds_service.ehr.reading.view import View
 from cds_service.knowledge.terminology import Terminology
 
 _DELIVERIES: Final = frozenset({"delivery", "caesarean", "vaginal_birth", "delivery_procedure_expansion"})
 _DONE: Final = frozenset({"completed"})
 _UNDER_WAY: Final = frozenset({"completed", "in-progress", "preparation", "on-hold", "stopped"})
-_EVER: Final = datetime.min.replace(tzinfo=timezone.utc)
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
 _ORDERED: Final = frozenset({"active", "on-hold", "draft", "completed"})
 _COUNTS: Final = frozenset({"final", "amended", "corrected"})
 
 
-def began(listed: Iterable[Entry], times: TimeTable, now: datetime, zone: tzinfo) -> datetime:
+def began(view: View, listed: tuple[Entry, ...]) -> datetime:
     """When this pregnancy began: last menstrual period, else 280 days before the due date, else 300 days ago."""
-    listed = tuple(listed)
+    times, now, zone = view.knowledge.times, view.now, view.zone
     longest = now - timedelta(days=times.pregnancy_days)
     period = [m for m in _dates(listed, "last_menstrual_period", zone) if not m.is_future(now)]
     due = _dates(listed, "due_date", zone)
@@ -58,12 +56,12 @@ def _dates(listed: Iterable[Entry], concept: str, zone: tzinfo) -> list[Moment]:
     return found
 
 
-def read_birth(chart: Chart, listed: Iterable[Entry], knowledge: Knowledge, now: datetime, zone: tzinfo) -> Finding:
-    """The birth of the last child, cord clamp, or completed delivery procedure: the latest that is not in the future."""
+def read_birth(view: View, listed: tuple[Entry, ...]) -> Finding:
+    """Birth of the last child, cord clamp or completed delivery procedure: the latest that is not in the future."""
     found = [
         (at, evidence)
-        for at, evidence in (*_births_observed(listed, knowledge, zone), *_births_done(chart, knowledge, zone))
-        if not at.is_future(now)
+        for at, evidence in (*_births_observed(view, listed), *_births_done(view))
+        if not at.is_future(view.now)
     ]
     if not found:
         return ABSENT
@@ -71,24 +69,22 @@ def read_birth(chart: Chart, listed: Iterable[Entry], knowledge: Knowledge, now:
     return Finding(State.PRESENT, (evidence,), at=at)
 
 
-def _births_observed(
-    listed: Iterable[Entry], knowledge: Knowledge, zone: tzinfo
-) -> Iterator[tuple[Moment, Evidence]]:
+def _births_observed(view: View, listed: Iterable[Entry]) -> Iterator[tuple[Moment, Evidence]]:
     for entry in listed:
         if entry.status not in _COUNTS:
             continue
         named = entry.concepts & {"birth_time", "cord_clamp_time"}
-        if not named and not _says(entry.resource.get("code"), {"cord_clamp_time"}, "pregnancy", knowledge.terminology):
+        if not named and "cord_clamp_time" not in view.means(entry.resource.get("code"), "pregnancy"):
             continue
-        at = first((moment(entry.resource.get("valueDateTime"), zone), entry.at if not named else None))
+        at = first((moment(entry.resource.get("valueDateTime"), view.zone), entry.at if not named else None))
         if at is not None:
             yield at, Evidence(entry.evidence.reference, None, None, at.text)
 
 
-def _births_done(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[tuple[Moment, Evidence]]:
-    for procedure in chart.of("Procedure"):
-        if procedure.get("status") in _DONE and _means(procedure, _DELIVERIES, knowledge):
-            at = performed(procedure, zone)
+def _births_done(view: View) -> Iterator[tuple[Moment, Evidence]]:
+    for procedure in view.chart.of("Procedure"):
+        if procedure.get("status") in _DONE and view.means(procedure.get("code"), "pregnancy") & _DELIVERIES:
+            at = performed(procedure, view.zone)
             if at is not None:
                 yield at, Evidence(reference_of(procedure), None, None, at.text)
 
@@ -96,48 +92,45 @@ def _births_done(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[t
 def performed(procedure: Resource, zone: tzinfo) -> Moment | None:
     """When a Procedure was done: its end, else its time."""
     start, end = span(procedure.get("performedPeriod"), zone)
-    return first((moment(procedure.get("performedDateTime"), zone), end, start))
+    at: Moment | None = first((moment(procedure.get("performedDateTime"), zone), end, start))
+    return at
 
 
-def read_due_date(listed: Iterable[Entry], now: datetime, zone: tzinfo) -> Finding:
+def read_due_date(view: View, listed: tuple[Entry, ...]) -> Finding:
     """Is a due date ahead?"""
-    for at in _dates(tuple(listed), "due_date", zone):
-        if at.latest >= now:
+    for at in _dates(listed, "due_date", view.zone):
+        if at.latest >= view.now:
             return Finding(State.PRESENT, at=at)
     return ABSENT
 
 
-def read_pregnancy_status(listed: Iterable[Entry], knowledge: Knowledge) -> Finding:
+def read_pregnancy_status(view: View, listed: Iterable[Entry]) -> Finding:
     """Pregnancy by an Observation of pregnancy status, beside the problem list."""
     for entry in listed:
-        if "pregnancy_status" in entry.concepts and entry.status in _COUNTS:
-            coded = knowledge.terminology.codings_of(codings(entry.resource.get("valueCodeableConcept"))).says
-            if "pregnancy" in coded:
-                return present(entry.evidence)
+        asked = "pregnancy_status" in entry.concepts and entry.status in _COUNTS
+        if asked and "pregnancy" in view.means(entry.resource.get("valueCodeableConcept"), "pregnancy"):
+            return present(entry.evidence)
     return ABSENT
 
 
 # --- mode and anaesthesia -------------------------------------------------------------------------
 
 
-def this_birth_since(chart: Chart, birth: Finding, times: TimeTable, now: datetime, zone: tzinfo) -> datetime:
+def encounter_began(view: View) -> Moment | None:
+    """When the encounter of the context began, if it was sent and says so."""
+    encounter = view.chart.encounter
+    return span(encounter.get("period"), view.zone)[0] if encounter is not None else None
+
+
+def this_birth_since(view: View, birth: Finding) -> datetime:
     """From when on procedures belong to this birth: the start of the stay, else a day before the birth or now."""
-    start = span(chart.encounter.get("period"), zone)[0] if chart.encounter is not None else None
-    anchor = birth.at.earliest if birth.at is not None else now
-    day_before = anchor - timedelta(hours=times.this_birth_hours)
+    start = encounter_began(view)
+    anchor = birth.at.earliest if birth.at is not None else view.now
+    day_before = anchor - timedelta(hours=view.knowledge.times.this_birth_hours)
     return min(day_before, start.earliest) if start is not None else day_before
 
 
-def read_mode(
-    chart: Chart,
-    listed: Iterable[Entry],
-    wanted: tuple[Query, ...],
-    knowledge: Knowledge,
-    zone: tzinfo,
-    *,
-    born: bool,
-    since: datetime,
-) -> dict[str, Finding]:
+def read_mode(view: View, listed: Iterable[Entry], *, born: bool, since: datetime) -> dict[str, Finding]:
     """
     Mode of delivery: after birth from what was done, before it from what is drafted or ordered.
 
@@ -145,7 +138,7 @@ def read_mode(
     """
     caesarean: list[Evidence] = []
     vaginal: list[Evidence] = []
-    for evidence, means in _modes(chart, listed, knowledge, zone, born=born, since=since):
+    for evidence, means in _modes(view, listed, born=born, since=since):
         if "caesarean" in means:
             caesarean.append(evidence)
         elif "vaginal_birth" in means:
@@ -157,60 +150,57 @@ def read_mode(
         return {"delivery_mode": present(*caesarean), "caesarean": present(*caesarean)}
     if vaginal:
         return {"delivery_mode": present(*vaginal), "caesarean": ABSENT}
-    silent = unknown(_silence(chart, wanted))
+    silent = unknown(_silence(view))
     return {"delivery_mode": silent, "caesarean": silent}
 
 
-def _silence(chart: Chart, wanted: tuple[Query, ...]) -> Doubt:
+def _silence(view: View) -> Doubt:
     """Not recorded is unknown, not none: and so is not received."""
-    asked = (chart.had["procedures"], had_for(("delivery_method",), chart, wanted))
+    asked = (view.had("procedures"), view.had_for("delivery_method"))
     return Doubt.NOT_RECORDED if all(h is Had.WHOLE for h in asked) else Doubt.NOT_RECEIVED
 
 
 def _modes(
-    chart: Chart, listed: Iterable[Entry], knowledge: Knowledge, zone: tzinfo, *, born: bool, since: datetime
+    view: View, listed: Iterable[Entry], *, born: bool, since: datetime
 ) -> Iterator[tuple[Evidence, frozenset[str]]]:
-    terms = knowledge.terminology
     for entry in listed:
         if "delivery_method" in entry.concepts and entry.status in _COUNTS and _is_since(entry.at, since):
-            yield entry.evidence, meaning_of(entry.resource.get("valueCodeableConcept"), "pregnancy", terms)
+            yield entry.evidence, view.means(entry.resource.get("valueCodeableConcept"), "pregnancy")
     # Before the birth a completed delivery is one of an earlier child.
     wanted_status = _DONE if born else _UNDER_WAY - _DONE
-    for procedure in chart.of("Procedure"):
-        if procedure.get("status") in wanted_status and _is_since(performed(procedure, zone), since):
-            yield Evidence(reference_of(procedure)), meaning_of(procedure.get("code"), "pregnancy", terms)
+    for procedure in view.chart.of("Procedure"):
+        if procedure.get("status") in wanted_status and _is_since(performed(procedure, view.zone), since):
+            yield Evidence(reference_of(procedure)), view.means(procedure.get("code"), "pregnancy")
     if not born:
-        orders = [r for r in chart.of("ServiceRequest") if r.get("status") in _ORDERED]
-        for order in (*chart.drafts, *orders):
+        orders = [r for r in view.chart.of("ServiceRequest") if r.get("status") in _ORDERED]
+        for order in (*view.chart.drafts, *orders):
             if order.get("resourceType") == "ServiceRequest" and order.get("doNotPerform") is not True:
-                yield Evidence(reference_of(order)), meaning_of(order.get("code"), "pregnancy", terms)
+                yield Evidence(reference_of(order)), view.means(order.get("code"), "pregnancy")
 
 
 def _is_since(at: Moment | None, since: datetime) -> bool:
     return at is None or at.latest >= since
 
 
-def read_anaesthesia(
-    chart: Chart, wanted: tuple[Query, ...], knowledge: Knowledge, zone: tzinfo, since: datetime
-) -> dict[str, Finding]:
+def read_anaesthesia(view: View, since: datetime) -> dict[str, Finding]:
     """Neuraxial, general, or nobody wrote it down. Both means that the general one counts."""
-    terms = knowledge.terminology
+    chart = view.chart
     neuraxial: list[Evidence] = []
     general: list[Evidence] = []
     procedures = [
-        p for p in chart.of("Procedure") if p.get("status") in _UNDER_WAY and _is_since(performed(p, zone), since)
+        p for p in chart.of("Procedure") if p.get("status") in _UNDER_WAY and _is_since(performed(p, view.zone), since)
     ]
     orders = [r for r in chart.of("ServiceRequest") if r.get("status") in _ORDERED]
     drafts = [d for d in chart.drafts if d.get("resourceType") in {"ServiceRequest", "Procedure"}]
     for resource in (*procedures, *orders, *drafts):
         if resource.get("doNotPerform") is True:
             continue
-        means = meaning_of(resource.get("code"), "pregnancy", terms)
+        means = view.means(resource.get("code"), "pregnancy")
         if "general_anaesthesia" in means:
             general.append(Evidence(reference_of(resource)))
         elif "neuraxial_anaesthesia" in means:
             neuraxial.append(Evidence(reference_of(resource)))
-    silent = unknown(_silence(chart, wanted))
+    silent = unknown(_silence(view))
     told = bool(neuraxial or general)
     return {
         "anaesthesia": present(*general, *neuraxial) if told else silent,
@@ -222,9 +212,9 @@ def read_anaesthesia(
 # --- the rest of the stay -------------------------------------------------------------------------
 
 
-def read_asa(listed: Iterable[Entry], chart: Chart, knowledge: Knowledge, wanted: tuple[Query, ...], pregnancy_began: datetime) -> Finding:
+def read_asa(view: View, listed: Iterable[Entry], pregnancy_began: datetime) -> Finding:
     """ASA physical status 1 to 6, this pregnancy: as a coded class, a number, or a Roman numeral."""
-    terms = knowledge.terminology
+    terms = view.knowledge.terminology
     found: list[tuple[Moment | None, int | None, Evidence]] = []
     for entry in listed:
         if entry.status not in _COUNTS:
@@ -237,7 +227,7 @@ def read_asa(listed: Iterable[Entry], chart: Chart, knowledge: Knowledge, wanted
             shown = None if value is None else str(value)
             found.append((entry.at, value, Evidence(entry.evidence.reference, shown, None, entry.evidence.date)))
     if not found:
-        had = had_for(("asa_score",), chart, wanted)
+        had = view.had_for("asa_score")
         return unknown(Doubt.NOT_RECORDED if had is Had.WHOLE else Doubt.NOT_RECEIVED)
     newest = max((at.latest for at, _, _ in found if at is not None), default=None)
     latest = [row for row in found if row[0] is None or row[0].latest == newest]
@@ -250,10 +240,15 @@ def read_asa(listed: Iterable[Entry], chart: Chart, knowledge: Knowledge, wanted
 
 
 def _asa_class(concepts: frozenset[str]) -> int | None:
-    return first(int(c[-1]) for c in sorted(concepts) if c.startswith("asa_class_"))
+    return next((int(c[-1]) for c in sorted(concepts) if c.startswith("asa_class_")), None)
 
 
 _ROMAN: Final = {"I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6}
+
+
+def _bare(text: str) -> str:
+    """The class alone: "ASA II", "Class 2" and "IIE" (emergency) are all seen."""
+    return text.upper().replace("ASA", "").replace("CLASS", "").strip(" :-E")
 
 
 def _asa_value(resource: Resource, terms: Terminology) -> int | None:
@@ -266,18 +261,16 @@ def _asa_value(resource: Resource, terms: Terminology) -> int | None:
     words = [resource.get("valueString"), *texts(concept)]
     words += [c.get("code") for c in codings(concept) if isinstance(c, dict)]
     for candidate in (plain, *words):
-        if isinstance(candidate, str):
-            last = candidate.upper().replace("ASA", "").replace("CLASS", "").strip(" :-E")
-            if last in _ROMAN:
-                return _ROMAN[last]
-            candidate = last
-        value = number(candidate)
-        if value is not None and value == value.to_integral_value() and 1 <= value <= 6:
+        told = _bare(candidate) if isinstance(candidate, str) else candidate
+        if told in _ROMAN:
+            return _ROMAN[told]
+        value = number(told)
+        if value is not None and value == value.to_integral_value() and 1 <= value <= len(_ROMAN):
             return int(value)
     return None
 
 
-def read_breastfeeding(listed: Iterable[Entry], knowledge: Knowledge) -> Finding:
+def read_breastfeeding(view: View, listed: Iterable[Entry]) -> Finding:
     """Assumed, unless the latest entry says no (M04)."""
     said = [e for e in listed if "breastfeeding_status" in e.concepts and e.status in _COUNTS]
     dated = sorted((e for e in said if e.at is not None), key=lambda e: (e.at.latest if e.at else _EVER, e.issued))
@@ -285,7 +278,7 @@ def read_breastfeeding(listed: Iterable[Entry], knowledge: Knowledge) -> Finding
         value = entry.resource
         if value.get("valueBoolean") is False:
             return Finding(State.ABSENT, (entry.evidence,))
-        coded = knowledge.terminology.codings_of(codings(value.get("valueCodeableConcept"))).says
+        coded = view.means(value.get("valueCodeableConcept"), "pregnancy")
         if "breastfeeding_no" in coded:
             return Finding(State.ABSENT, (entry.evidence,))
         if "breastfeeding_yes" in coded or value.get("valueBoolean") is True:
@@ -293,33 +286,18 @@ def read_breastfeeding(listed: Iterable[Entry], knowledge: Knowledge) -> Finding
     return Finding(State.PRESENT)
 
 
-def read_assessments(chart: Chart, listed: Iterable[Entry], knowledge: Knowledge, zone: tzinfo) -> tuple[tuple[Moment, Evidence], ...]:
+def read_assessments(view: View, listed: Iterable[Entry]) -> tuple[Moment, ...]:
     """Each suicide risk assessment that is recorded, with its date."""
-    found = []
-    for procedure in chart.of("Procedure"):
-        at = performed(procedure, zone)
-        if procedure.get("status") in _DONE and at and _means(procedure, {"suicide_risk_assessment"}, knowledge):
-            found.append((at, Evidence(reference_of(procedure), None, None, at.text)))
+    found = [
+        at
+        for procedure in view.chart.of("Procedure")
+        if procedure.get("status") in _DONE
+        and (at := performed(procedure, view.zone)) is not None
+        and "suicide_risk_assessment" in view.means(procedure.get("code"), "screens")
+    ]
     found += [
-        (entry.at, entry.evidence)
+        entry.at
         for entry in listed
         if entry.at is not None and "suicide_risk_assessment" in entry.concepts and entry.status in _COUNTS
     ]
     return tuple(found)
-
-
-def _means(resource: Resource, concepts: Iterable[str], knowledge: Knowledge) -> bool:
-    domain = "screens" if "suicide_risk_assessment" in concepts else "pregnancy"
-    return bool(meaning_of(resource.get("code"), domain, knowledge.terminology) & frozenset(concepts))
-
-
-def _says(concept: object, wanted: set[str], domain: str, terms: Terminology) -> bool:
-    return bool(meaning_of(concept, domain, terms) & wanted)
-
-
-def meaning_of(concept: object, domain: str, terms: Terminology) -> frozenset[str]:
-    """What a CodeableConcept stands for: by code, and by words where no code says anything to us."""
-    coded = terms.codings_of(codings(concept)).says
-    if coded:
-        return coded
-    return frozenset(name for text in texts(concept) for name, _, _ in terms.meaning_of_text(domain, text))

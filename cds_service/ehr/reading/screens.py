@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cds_service.clinical.facts import Doubt, Evidence, Finding, State, present, unknown
@@ -24,8 +24,8 @@ from cds_service.ehr.elements import (
     relative,
     texts,
 )
-from cds_service.ehr.reading.observations import Entry, had_for
-from cds_service.ehr.wanted import Query
+from cds_service.ehr.reading.observations import Entry
+from cds_service.ehr.reading.view import View
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.shapes import Instrument
 
@@ -51,24 +51,20 @@ class _Piece:
     clashes: bool = False
 
 
-def read_forms(chart: Chart, listed: Iterable[Entry], knowledge: Knowledge, zone: tzinfo) -> dict[str, tuple[Form, ...]]:
+def read_forms(view: View, listed: tuple[Entry, ...]) -> dict[str, tuple[Form, ...]]:
     """The forms of each instrument, by its fact name, in a stable order."""
-    listed = tuple(listed)
-    questionnaires = _questionnaires(chart)
+    questionnaires = _questionnaires(view.chart)
+    minutes = timedelta(minutes=view.knowledge.screens.same_form_minutes)
     found = {}
-    for instrument in knowledge.screens.instrument:
-        pieces = [
-            *_observed(instrument, listed, knowledge),
-            *_responded(instrument, chart, questionnaires, knowledge, zone),
-        ]
-        minutes = timedelta(minutes=knowledge.screens.same_form_minutes)
+    for instrument in view.knowledge.screens.instrument:
+        pieces = [*_observed(instrument, listed, view.knowledge), *_responded(instrument, questionnaires, view)]
         found[instrument.fact] = tuple(_form(instrument, group) for group in _grouped(pieces, minutes))
     return found
 
 
-def forms_had(chart: Chart, wanted: tuple[Query, ...]) -> Had:
+def forms_had(view: View) -> Had:
     """Were both places where a form can lie received?"""
-    return min(had_for(("epds_total",), chart, wanted), chart.had["questionnaire_responses"])
+    return min(view.had_for("epds_total"), view.had("questionnaire_responses"))
 
 
 # --- Observations ---------------------------------------------------------------------------------
@@ -139,23 +135,20 @@ def _questionnaires(chart: Chart) -> dict[str, Resource]:
     return found
 
 
-def _responded(
-    instrument: Instrument,
-    chart: Chart,
-    questionnaires: Mapping[str, Resource],
-    knowledge: Knowledge,
-    zone: tzinfo,
-) -> Iterator[_Piece]:
-    for response in chart.of("QuestionnaireResponse"):
+def _responded(instrument: Instrument, questionnaires: Mapping[str, Resource], view: View) -> Iterator[_Piece]:
+    knowledge = view.knowledge
+    for response in view.chart.of("QuestionnaireResponse"):
         status = response.get("status")
-        if status not in _WHOLE | _BEGUN or not _hers(response, chart):
+        if status not in _WHOLE | _BEGUN or not _hers(response, view.chart):
             continue
         definition = _definition(response, questionnaires)
         questions = {str(q.get("linkId")): q for q in _flat((definition or {}).get("item"))}
         answers = list(_flat(response.get("item")))
-        if not _is_this(instrument, response, definition, answers, questions, knowledge):
+        if not _is_this(instrument, response, definition, knowledge) and not (
+            {concept for a in answers for concept in _asked(a, questions, knowledge)} & set(instrument.items)
+        ):
             continue
-        at = moment(response.get("authored"), zone)
+        at = moment(response.get("authored"), view.zone)
         piece = _Piece(
             reference=reference_of(response),
             at=at,
@@ -211,19 +204,9 @@ def _flat(items: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
             yield from _flat(answer.get("item"), depth + 1)
 
 
-def _is_this(
-    instrument: Instrument,
-    response: Resource,
-    definition: Resource | None,
-    answers: Iterable[Mapping[str, Any]],
-    questions: Mapping[str, Mapping[str, Any]],
-    knowledge: Knowledge,
-) -> bool:
-    """By an item's code, by the code or title of its Questionnaire, or by the name in its canonical."""
+def _is_this(instrument: Instrument, response: Resource, definition: Resource | None, knowledge: Knowledge) -> bool:
+    """By the code or title of its Questionnaire, or by the name in its canonical."""
     terms = knowledge.terminology
-    wanted = set(instrument.items)
-    if any(_item_concepts(a, questions.get(str(a.get("linkId")), {}), knowledge) & wanted for a in answers):
-        return True
     named = {instrument.panel, instrument.total}
     if definition is not None:
         if any(terms.codings_of([c]).says & named for c in _listed(definition.get("code"))):
@@ -233,6 +216,12 @@ def _is_this(
             return True
     canonical = response.get("questionnaire")
     return isinstance(canonical, str) and _named(instrument, canonical)
+
+
+def _asked(
+    answer: Mapping[str, Any], questions: Mapping[str, Mapping[str, Any]], knowledge: Knowledge
+) -> frozenset[str]:
+    return _item_concepts(answer, questions.get(str(answer.get("linkId")), {}), knowledge)
 
 
 def _named(instrument: Instrument, text: str) -> bool:
@@ -285,7 +274,7 @@ def _answer_score(answer: Mapping[str, Any], question: Mapping[str, Any], knowle
         if isinstance(coding, Mapping) and score is not None:
             options[coding.get("code")] = score
     coding = answer.get("valueCoding")
-    own = first((_ordinal(answer), _ordinal(coding)))
+    own: int | None = first((_ordinal(answer), _ordinal(coding)))
     if own is not None:
         return own
     if isinstance(coding, Mapping):
@@ -306,7 +295,7 @@ def _coded_score(concept: object, options: Mapping[object, int], knowledge: Know
     for coding in codings(concept):
         if not isinstance(coding, Mapping):
             continue
-        score = first((_ordinal(coding), options.get(coding.get("code"))))
+        score: int | None = first((_ordinal(coding), options.get(coding.get("code"))))
         if score is not None:
             return score
         says = knowledge.terminology.codings_of([coding]).says
@@ -393,7 +382,7 @@ def _form(instrument: Instrument, pieces: list[_Piece]) -> Form:
     begun = all(piece.begun_only for piece in pieces)
     stated = bool(totals) and (self_harm is not None or instrument.self_harm_item is None)
     dated = [piece for piece in pieces if piece.at is not None]
-    lead = max(dated, key=lambda p: (p.at.latest if p.at else None, p.reference), default=None)  # type: ignore[arg-type,return-value]
+    lead = max(dated, key=lambda p: (p.at.latest if p.at else None, p.reference), default=None)
     score = max([told, *totals]) if items or totals else 0
     at = lead.at if lead is not None else None
     return Form(
@@ -414,37 +403,31 @@ def _form(instrument: Instrument, pieces: list[_Piece]) -> Form:
 # --- the bipolar screen ---------------------------------------------------------------------------
 
 
-def read_bipolar_screen(
-    listed: Iterable[Entry],
-    chart: Chart,
-    knowledge: Knowledge,
-    wanted: tuple[Query, ...],
-    pregnancy_began: datetime,
-    now: datetime,
-) -> Finding:
+def read_bipolar_screen(view: View, listed: Iterable[Entry], pregnancy_began: datetime) -> Finding:
     """
     Positive, negative or unknown, this pregnancy. A value, an interpretation, a boolean.
 
     Any positive warns; to reassure, the latest must be negative and surely of this pregnancy.
     """
-    seen: list[tuple[Moment | None, bool | None, Evidence]] = []
-    for entry in listed:
-        if "bipolar_screen" in entry.concepts and entry.status in _COUNTS:
-            seen.append((entry.at, _result(entry.resource, knowledge), entry.evidence))
+    seen = [
+        (entry.at, _result(entry.resource, view.knowledge), entry.evidence)
+        for entry in listed
+        if "bipolar_screen" in entry.concepts and entry.status in _COUNTS
+    ]
     fresh = [s for s in seen if s[0] is None or s[0].latest >= pregnancy_began]
     if positive := [e for at, result, e in fresh if result is True]:
         return present(*(Evidence(e.reference, "positive", None, e.date) for e in positive))
     negative = [
         (at, e)
         for at, result, e in fresh
-        if result is False and at is not None and at.earliest >= pregnancy_began and not at.is_future(now)
+        if result is False and at is not None and at.earliest >= pregnancy_began and not at.is_future(view.now)
     ]
     if negative:
         _, evidence = max(negative, key=lambda pair: (pair[0].latest, pair[1].reference))
         return Finding(State.ABSENT, (Evidence(evidence.reference, "negative", None, evidence.date),))
     if seen:
         return unknown(Doubt.UNREADABLE if fresh else Doubt.TOO_OLD, *(e for _, _, e in seen))
-    had = had_for(("bipolar_screen",), chart, wanted)
+    had = view.had_for("bipolar_screen")
     return unknown(Doubt.NOT_RECORDED if had is Had.WHOLE else Doubt.NOT_RECEIVED)
 
 

@@ -1,0 +1,141 @@
+"""Many requests from files, answered one line each: for a batch, for a test bed, and for whoever wants to know why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from cds_service.advisor import Advisor
+from cds_service.errors import RequestUnreadable, ServiceError
+from cds_service.hooks.request import parse_request
+from cds_service.hooks.strict_json import read_json, write_json
+from cds_service.rendering.explanation import as_json, as_text
+
+STDIN = Path("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it stood in a file: where, and its bytes or its parsed value."""
+
+    where: str
+    size: int
+    body: bytes
+
+
+def read_requests(paths: Iterable[Path]) -> Iterator[Asked]:
+    """
+    Every request of these files, in order. A file holds one JSON request, a JSON array of them, or NDJSON.
+
+    Raises RequestUnreadable when a file cannot be opened: then nothing of it can be answered.
+    """
+    for path in paths:
+        try:
+            with _opened(path) as stream:
+                yield from _in_stream(stream, "standard input" if path == STDIN else str(path))
+        except OSError as error:
+            raise RequestUnreadable(f"{path}: {error.strerror}") from error
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return sys.stdin.buffer if path == STDIN else path.open("rb")
+
+
+def _in_stream(stream: IO[bytes], where: str) -> Iterator[Asked]:
+    first = stream.readline()
+    while first and not first.strip():
+        first = stream.readline()
+    if _is_whole(first):
+        yield Asked(f"{where}:1", len(first), first)
+        for number, line in enumerate(stream, start=2):
+            if line.strip():
+                yield Asked(f"{where}:{number}", len(line), line)
+        return
+    everything = first + stream.read()
+    members = _members(everything)
+    if members is None:
+        yield Asked(where, len(everything), everything)
+    else:
+        for number, member in enumerate(members, start=1):
+            yield Asked(f"{where}[{number}]", len(member), member)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Is this line a JSON object by itself? Then the file is NDJSON, or holds one request."""
+    stripped = line.strip()
+    if not (stripped.startswith(b"{") and stripped.endswith(b"}")):
+        return False
+    try:
+        json.loads(stripped)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _members(everything: bytes) -> list[bytes] | None:
+    """The members of a JSON array, each as its own text so that the strict reader sees it; None for anything else."""
+    if not everything.lstrip().startswith(b"["):
+        return None
+    decoder = json.JSONDecoder()
+    try:
+        text = everything.decode("utf-8")
+        at = text.index("[") + 1
+        found: list[bytes] = []
+        while True:
+            while text[at].isspace() or text[at] == ",":
+                at += 1
+            if text[at] == "]":
+                return found
+            _, end = decoder.raw_decode(text, at)
+            found.append(text[at:end].encode())
+            at = end
+    except (ValueError, IndexError, RecursionError):
+        return None
+
+
+def evaluate(
+    requests: Iterable[Asked],
+    advisor: Advisor,
+    *,
+    as_lines: bool,
+    tell: Callable[[str], None],
+    went: Callable[[int], None],
+) -> int:
+    """
+    Answers each request, in input order, and goes on after one that cannot be read. Returns how many those were.
+
+    `tell` gets what is printed for each; `went` the bytes that were worked off, for a progress bar.
+    """
+    failed = 0
+    for asked in requests:
+        try:
+            request = parse_request(read_json(asked.body))
+            advice = advisor.advise(request)
+        except ServiceError as error:
+            failed += 1
+            tell(
+                _line({"hookInstance": None, "service": None, "error": str(error)})
+                if as_lines
+                else f"{asked.where}: {error}"
+            )
+        except Exception as error:  # one bad request must not end the batch; no value of it is told
+            failed += 1
+            said = f"unexpected {type(error).__name__}"
+            tell(
+                _line({"hookInstance": None, "service": None, "error": said}) if as_lines else f"{asked.where}: {said}"
+            )
+        else:
+            if as_lines:
+                tell(_line(as_json(advice.consultation, advice.who, advice.cards)))
+            else:
+                tell(as_text(advice.consultation, advice.who, advice.cards))
+        went(asked.size)
+    return failed
+
+
+def _line(told: dict[str, Any]) -> str:
+    return write_json(told).decode()

@@ -1,0 +1,55 @@
+"""One chart as it is read at one instant, and the tables it is read by. Every reader in this room takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from cds_service.clinical.facts import Doubt
+from cds_service.ehr.chart import Chart, Had
+from cds_service.ehr.elements import codings, texts
+from cds_service.ehr.units import Units
+from cds_service.ehr.wanted import Query
+from cds_service.knowledge import Knowledge
+from cds_service.knowledge.terminology import Terminology
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """
+    `now` is aware; `zone` is where a date without a zone was written. `wanted` are the queries that were asked, so
+    that what was not asked can be told from what is not there.
+    """
+
+    chart: Chart
+    knowledge: Knowledge
+    units: Units
+    wanted: tuple[Query, ...]
+    now: datetime
+    zone: tzinfo
+
+    def had(self, key: str) -> Had:
+        """How a query was answered."""
+        return self.chart.had[key]
+
+    def had_for(self, *concepts: str) -> Had:
+        """How the Observation queries that ask for these concepts were answered; the worst of them."""
+        asked = {q.key for q in self.wanted if q.type == "Observation" and not q.concepts.isdisjoint(concepts)}
+        return min((self.chart.had[key] for key in asked), default=Had.NOT_ASKED)
+
+    def means(self, concept: object, domain: str) -> frozenset[str]:
+        """What a CodeableConcept stands for."""
+        return meaning_of(concept, domain, self.knowledge.terminology)
+
+
+def meaning_of(concept: object, domain: str, terms: Terminology) -> frozenset[str]:
+    """What a CodeableConcept stands for: by code, and by words where no code says anything to us."""
+    coded = terms.codings_of(codings(concept)).says
+    if coded:
+        return coded
+    return frozenset(name for text in texts(concept) for name, _, _ in terms.meaning_of_text(domain, text))
+
+
+def missing(had: Had) -> Doubt:
+    """Why a list that did not come whole leaves its facts unknown."""
+    return Doubt.INCOMPLETE if had is Had.CUT_SHORT else Doubt.NOT_RECEIVED
