@@ -1,0 +1,1 @@
+"""The plan in words and draft orders: what the clinician sees."""

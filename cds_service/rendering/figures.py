@@ -1,0 +1,149 @@
+"""How a number, a unit and a date from a chart are written for people. Anything else that a chart says stays there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Final
+
+from cds_service.clinical.dosing import plain
+from cds_service.clinical.facts import Evidence, Finding, Number
+from cds_service.rendering.wording import Phrase
+
+_DATE: Final = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?)?)?")
+_NUMBER: Final = re.compile(r"[<>]?=? ?-?\d{1,9}(\.\d{1,9})?")
+_UNIT: Final = re.compile(r"[A-Za-z0-9%/.*\[\]{}_-]{1,20}")
+_RESOURCE: Final = re.compile(r"([A-Z][A-Za-z]{2,40})/.+")
+_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>()#+!|~$])")
+_DAY: Final = len("2026-05-02")
+_MINUTE: Final = len("2026-05-02T08:30")
+_LONG_AGO: Final = datetime(1, 1, 2, tzinfo=UTC)
+# When an age is told in minutes, and when in hours.
+_MINUTES_UP_TO: Final = 120
+_HOURS_UP_TO: Final = 48 * 60
+
+
+def escape(text: str) -> str:
+    """Text from outside, such as an approval number, with no markdown left in it."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def plain_text(text: str) -> str:
+    """The same for a summary, which is plain text: a backslash would be read aloud, so the signs are left out."""
+    return re.sub(r"<(?=[A-Za-z/!])|[\\`*_|]", "", " ".join(text.split()))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Figures as of `now`, in the words of the blocks. `too_old` holds references that are past their limit."""
+
+    blocks: Mapping[str, Phrase]
+    units: Mapping[str, str]
+    now: datetime
+    too_old: frozenset[str]
+
+    def value(self, finding: Finding, *, unit: bool = True) -> str:
+        """The number as the chart has it; when several entries make it up, the number that they make; else nothing."""
+        if not finding.values:
+            return ""
+        charted = charted_number(finding.evidence[0]) if len(finding.evidence) == 1 else None
+        number = charted or _written(max(finding.values))
+        return f"{number} {self.unit(finding)}".strip() if unit else number
+
+    def unit(self, finding: Finding) -> str:
+        """The one unit that the entries share."""
+        units = {entry.unit for entry in finding.evidence if entry.value is not None}
+        return self._unit_words(units.pop()) if len(units) == 1 else ""
+
+    def entry(self, entry: Evidence, *, unit: bool = True) -> str:
+        """One entry's number, and its unit."""
+        return f"{charted_number(entry) or ''} {self._unit_words(entry.unit) if unit else ''}".strip()
+
+    def when(self, entry: Evidence | None) -> str:
+        """Date and age, such as "2026-05-02, 12 days ago"."""
+        written = _date_in(entry)
+        if entry is None or written is None:
+            return self._say("when_none")
+        age = self.age(entry)
+        when = self._say("when_known", date=written, age=age) if age != written else written
+        return self._say("when_old", when=when) if entry.reference in self.too_old else when
+
+    def age(self, entry: Evidence | None) -> str:
+        """How long ago; a year or a month alone is given as it is."""
+        written, at = _date_in(entry), _instant(entry)
+        if entry is None or written is None or at is None:
+            return written or self._say("when_none")
+        if len(entry.date or "") == _DAY:
+            return self._days((self.now.date() - at.date()).days)
+        minutes = int((self.now - at).total_seconds() // 60)
+        if minutes < 0:
+            return self._say("age_future")
+        if minutes < _MINUTES_UP_TO:
+            return self._say("age_minutes", number=minutes)
+        if minutes < _HOURS_UP_TO:
+            return self._say("age_hours", number=minutes // 60)
+        return self._days(minutes // (24 * 60))
+
+    def _days(self, days: int) -> str:
+        if days < 0:
+            return self._say("age_future")
+        return self._say("age_days", number=days) if days > 1 else self._say("age_day" if days else "age_today")
+
+    def _unit_words(self, unit: str | None) -> str:
+        if unit is None or not _UNIT.fullmatch(unit):
+            return ""
+        return self.units[unit] if unit in self.units else escape(unit)
+
+    def _say(self, block: str, **words: object) -> str:
+        return self.blocks[block].fill(words)
+
+
+def latest(evidence: tuple[Evidence, ...]) -> Evidence | None:
+    """The newest entry; without any date the first one."""
+    return max(evidence, key=sort_key) if evidence else None
+
+
+def sort_key(entry: Evidence) -> datetime:
+    """From old to new; an entry without a day comes first."""
+    return _instant(entry) or _LONG_AGO
+
+
+def charted_number(entry: Evidence) -> str | None:
+    """The entry's number as the chart writes it, trailing zeros and all."""
+    return entry.value if entry.value is not None and _NUMBER.fullmatch(entry.value) else None
+
+
+def kind_of_entry(entry: Evidence | None) -> str:
+    """Observation, Condition and so on; a dash for anything that is not a relative reference."""
+    match = _RESOURCE.fullmatch(entry.reference) if entry is not None else None
+    return match[1] if match else "–"
+
+
+def _instant(entry: Evidence | None) -> datetime | None:
+    """The start of what is written; a year or a month alone says no instant. Without a zone it is read as UTC."""
+    text = entry.date if entry is not None else None
+    if text is None or len(text) < _DAY or not _DATE.fullmatch(text):
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _date_in(entry: Evidence | None) -> str | None:
+    """A FHIR date as people write it, to the minute. Anything else is not shown."""
+    if entry is None or entry.date is None or not _DATE.fullmatch(entry.date):
+        return None
+    return entry.date[:_MINUTE].replace("T", " ")
+
+
+def _written(value: Number) -> str:
+    """At most two places, rounded down, so that no number reaches a limit by rounding; a whole number without any."""
+    exact = Fraction(value)
+    if exact.denominator == 1:
+        return str(exact.numerator)
+    return f"{plain(Fraction(exact.numerator * 100 // exact.denominator, 100)):f}"

@@ -1,0 +1,292 @@
+"""
+The draft orders that a clinician may accept and sign: built and checked once at start, filled in for each woman.
+
+A skeleton is validated against FHIR R4 when the tables load. What is filled in later (who, how much, when) is checked
+by a small table, so that a broken slot costs a suggestion and never sends a broken order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from string import Template
+from typing import Any, Final
+
+from fhir.resources.R4B.medicationrequest import MedicationRequest
+from fhir.resources.R4B.servicerequest import ServiceRequest
+from pydantic import ValidationError
+
+from cds_service.clinical.consultation import Encountered
+from cds_service.clinical.dosing import Dose
+from cds_service.clinical.facts import Facts, State
+from cds_service.clinical.moment import Precision
+from cds_service.errors import KnowledgeUnfit
+from cds_service.knowledge.loader import Knowledge
+from cds_service.knowledge.narrative import MEDICINES, Code, FormatCode, OrderTable, ServiceOrder
+from cds_service.knowledge.shapes import Protocol
+
+Resource = dict[str, Any]
+
+# What fhir.resources does not check (it knows no code bindings): the required codes that we send, ids and targets.
+_STATUS: Final = frozenset({"draft"})
+_INTENT: Final = frozenset({"order"})
+_PRIORITY: Final = frozenset({"routine", "urgent", "asap", "stat"})
+_UNITS_OF_TIME: Final = frozenset({"s", "min", "h", "d", "wk", "mo", "a"})
+# FHIR allows 64 characters; Epic sends ids of up to about 200, and its own id must go back to it unchanged.
+_ID: Final = r"[A-Za-z0-9\-.]{1,255}"
+_TARGETS: Final[Mapping[str, re.Pattern[str]]] = {
+    "subject": re.compile(rf"Patient/{_ID}"),
+    "encounter": re.compile(rf"Encounter/{_ID}"),
+}
+_LARGEST_QUANTITY: Final = Decimal(1000)
+_VALIDATORS: Final[Mapping[str, Any]] = {"MedicationRequest": MedicationRequest, "ServiceRequest": ServiceRequest}
+
+
+class SlotError(ValueError):
+    """Something to be filled in is not fit to be sent. The order is then not suggested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """For whom, at which stay, when, and at a site with which approval."""
+
+    who: Encountered
+    facts: Facts
+    approval: str | None
+
+
+@dataclass(frozen=True)
+class OrderSet:
+    """Every skeleton, by protocol or by order and medicine, and the "system|code" of each order."""
+
+    table: OrderTable
+    start_within_min: int
+    valid_hours: int
+    medication: Mapping[str, Resource]
+    service: Mapping[tuple[str, str], Resource]
+    codes: Mapping[str, frozenset[str]]
+    start_lines: tuple[str, ...]
+
+    @classmethod
+    def prepare(cls, knowledge: Knowledge) -> OrderSet:
+        """All skeletons, validated as FHIR R4. Raises KnowledgeUnfit naming each that is not."""
+        table = knowledge.orders
+        medicines = (*MEDICINES, "")
+        prepared = cls(
+            table=table,
+            start_within_min=knowledge.protocols.start_within_min,
+            valid_hours=knowledge.protocols.valid_hours,
+            medication={p.id: _medication_skeleton(table, p) for p in knowledge.protocols.protocol},
+            service={(row.id, m): _service_skeleton(row, m) for row in table.service for m in medicines},
+            codes={row.id: frozenset(f"{c.system}|{c.code}" for c in row.code) for row in table.service},
+            start_lines=_start_lines(knowledge),
+        )
+        if defects := (*_unknown_codes(knowledge), *prepared._defects()):
+            raise KnowledgeUnfit(*defects)
+        return prepared
+
+    @classmethod
+    def of(cls, knowledge: Knowledge) -> OrderSet:
+        """The skeletons of this knowledge: prepared at the first call, remembered for the next."""
+        found = _PREPARED.get(knowledge.hash)
+        if found is None:
+            found = _PREPARED[knowledge.hash] = cls.prepare(knowledge)
+        return found
+
+    def medicine_order(self, dose: Dose, placed: Placed, adds: Iterable[str] = ()) -> Resource:
+        """The draft for the medicine. Raises SlotError."""
+        words = self.dose_words(dose, placed.approval)
+        table, protocol = self.table.medication, dose.protocol
+        skeleton = self.medication[protocol.id]
+        (dosage,) = skeleton["dosageInstruction"]
+        quantity = _quantity(self.table, dose.dose_mg, table.dose_unit)
+        start = placed.facts.now
+        return {
+            **skeleton,
+            **_whom(placed.who),
+            "note": [{"text": _filled(text, words)} for text in table.notes] + [{"text": text} for text in adds],
+            "dosageInstruction": [
+                {
+                    **dosage,
+                    "text": _filled(table.dosage_text, words),
+                    "doseAndRate": [
+                        {
+                            "type": _concept([table.dose_type]),
+                            "doseQuantity": quantity,
+                            "rateQuantity": _quantity(self.table, protocol.rate_ml_per_h, table.rate_unit),
+                        }
+                    ],
+                    "maxDosePerAdministration": quantity,
+                }
+            ],
+            "dispenseRequest": {
+                "validityPeriod": {"start": _instant(start), "end": _instant(start + timedelta(hours=self.valid_hours))}
+            },
+        }
+
+    def service_order(self, id_: str, medicine: str, placed: Placed, lines: Iterable[str] = ()) -> Resource | None:
+        """A draft for something other than the medicine, or None when its day has passed. Raises SlotError."""
+        row = self.table.order(id_)
+        order = {**self.service[id_, medicine], **_whom(placed.who)}
+        days = row.after_days if row.after_days is not None else row.within_days
+        day = _day_after_birth(placed.facts, days) if days is not None else None
+        if day is not None:
+            if day < placed.facts.now.date().isoformat():
+                return None
+            order |= {"occurrenceDateTime": day} if row.after_days is not None else {"occurrencePeriod": {"end": day}}
+        notes = [*row.note, *(lines if row.during_infusion else ())]
+        return {**order, "note": [{"text": text} for text in notes]} if notes else order
+
+    def dose_words(self, dose: Dose, approval: str | None) -> dict[str, str]:
+        """Everything about the dose that an order or a suggestion may say."""
+        protocol = dose.protocol
+        return {
+            "medicine": protocol.medicine,
+            "Medicine": protocol.medicine.capitalize(),
+            "dose": f"{dose.dose_mg:f}",
+            "drug_volume": f"{dose.drug_volume_ml:f}",
+            "diluent_volume": f"{dose.diluent_volume_ml:f}",
+            "total_volume": f"{protocol.total_volume_ml:f}",
+            "strength": f"{protocol.strength_mg_per_ml:f}",
+            "concentration": f"{dose.concentration_mg_per_ml:f}",
+            "rate": f"{protocol.rate_ml_per_h:f}",
+            "duration": str(protocol.duration_min),
+            "start_within": str(self.start_within_min),
+            "valid_hours": str(self.valid_hours),
+            "approval": approval or "none",
+        }
+
+    def _defects(self) -> Iterator[str]:
+        services = {f"{id_} {medicine}".strip(): skeleton for (id_, medicine), skeleton in self.service.items()}
+        for name, skeleton in {**self.medication, **services}.items():
+            where = f"tables/orders.toml: {name}"
+            sample = {**skeleton, "subject": {"reference": "Patient/example"}}
+            try:
+                _VALIDATORS[skeleton["resourceType"]].model_validate(sample)
+            except (ValidationError, KeyError, RecursionError) as error:
+                yield f"{where}: not valid FHIR R4: {str(error).splitlines()[0]}"
+            yield from (f"{where}: {line}" for line in _wrong_codes(skeleton))
+
+
+# By the hash that names every byte of the knowledge: skeletons depend on nothing else.
+_PREPARED: Final[dict[str, OrderSet]] = {}
+
+
+# --- skeletons -----------------------------------------------------------------------------------
+
+
+def _medication_skeleton(table: OrderTable, protocol: Protocol) -> Resource:
+    order = table.medication
+    medicine = {"medicine": protocol.medicine, "Medicine": protocol.medicine.capitalize()}
+    text = Template(order.medicine_text).substitute(medicine, strength=f"{protocol.strength_mg_per_ml:f}")
+    substance = ((table.rxnorm, protocol.rxnorm), (table.snomed, protocol.snomed), (table.atc, protocol.atc))
+    return {
+        "resourceType": "MedicationRequest",
+        "instantiatesUri": [protocol.uri],
+        "status": "draft",
+        "intent": "order",
+        "priority": "routine",
+        "medicationCodeableConcept": {
+            "coding": [{"system": s, "code": c, "display": protocol.medicine.capitalize()} for s, c in substance],
+            "text": text,
+        },
+        "reasonCode": [{**_concept(order.reason), "text": order.reason_text}],
+        "dosageInstruction": [
+            {
+                "sequence": 1,
+                "timing": {
+                    "repeat": {"count": 1, "duration": protocol.duration_min, "durationUnit": order.duration_unit}
+                },
+                "asNeededBoolean": False,
+                "route": _concept([order.route]),
+            }
+        ],
+        "substitution": {"allowedBoolean": False},
+    }
+
+
+def _service_skeleton(row: ServiceOrder, medicine: str) -> Resource:
+    text = Template(row.text).substitute(medicine=medicine or "medicine")
+    return {
+        "resourceType": "ServiceRequest",
+        "status": "draft",
+        "intent": "order",
+        "priority": row.priority,
+        "code": {**(_concept(row.code) if row.code else {}), "text": text},
+    }
+
+
+def _start_lines(knowledge: Knowledge) -> tuple[str, ...]:
+    """The start checklist: what no criterion says, and what each criterion says that can change until the start."""
+    rules = (*knowledge.contraindications.criterion, *knowledge.reviews.criterion)
+    base = [row.says for row in knowledge.orders.start_check]
+    lines = dict.fromkeys([*base, *(row.start_check for row in rules if row.start_check)])
+    # A line that another one says in full is left out.
+    return tuple(line for line in lines if not any(line != other and line in other for other in lines))
+
+
+def _concept(codes: Iterable[Code | FormatCode]) -> Resource:
+    return {"coding": [{"system": c.system, "code": c.code, "display": c.label} for c in codes]}
+
+
+def _wrong_codes(resource: Resource) -> Iterator[str]:
+    """Codes with a required binding, which fhir.resources lets through whatever they say."""
+    for name, allowed in (("status", _STATUS), ("intent", _INTENT), ("priority", _PRIORITY)):
+        if resource[name] not in allowed:
+            yield f"{name} cannot be {resource[name]}"
+    for dosage in resource.get("dosageInstruction", ()):
+        unit = dosage["timing"]["repeat"]["durationUnit"]
+        if unit not in _UNITS_OF_TIME:
+            yield f"durationUnit cannot be {unit}"
+
+
+def _unknown_codes(knowledge: Knowledge) -> Iterator[str]:
+    """Codes to be sent that the value sets do not know under their concept; units that nobody can read back."""
+    table = knowledge.orders
+    rows = [("medication", (table.medication.route, *table.medication.reason))]
+    rows += [(row.id, row.code) for row in table.service]
+    for name, codes in rows:
+        for code in codes:
+            meaning = knowledge.terminology.codings_of([{"system": code.system, "code": code.code}])
+            if code.concept not in meaning.says | meaning.hints:
+                yield f"tables/orders.toml: {name}: {code.code} is not in the value set {code.concept}"
+
+
+# --- slots ---------------------------------------------------------------------------------------
+
+
+def _whom(who: Encountered) -> Resource:
+    """The woman and her stay. A stay that is no fit reference is left out; a woman that is not, stops the order."""
+    if not _TARGETS["subject"].fullmatch(who.patient):
+        raise SlotError("subject")
+    whom: Resource = {"subject": {"reference": who.patient}}
+    if who.encounter is not None and _TARGETS["encounter"].fullmatch(who.encounter):
+        whom["encounter"] = {"reference": who.encounter}
+    return whom
+
+
+def _quantity(table: OrderTable, value: Decimal, unit: str) -> Resource:
+    if not value.is_finite() or not 0 < value <= _LARGEST_QUANTITY:
+        raise SlotError(unit)
+    return {"value": value, "unit": unit, "system": table.ucum, "code": unit}
+
+
+def _day_after_birth(facts: Facts, days: int) -> str | None:
+    """A calendar day, when the birth is known to the day; before the birth there is none."""
+    birth = facts["birth"]
+    if birth.state is not State.PRESENT or birth.at is None or birth.at.precision < Precision.DAY:
+        return None
+    if birth.at.is_future(facts.now):
+        return None
+    return (birth.at.earliest.date() + timedelta(days=days)).isoformat()
+
+
+def _instant(at: datetime) -> str:
+    return at.replace(microsecond=0).isoformat()
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    return Template(text).substitute(words)

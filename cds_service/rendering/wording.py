@@ -1,0 +1,402 @@
+"""How we say it: the card files, read and proofread at start, so that no sentence has a hole when a nurse reads it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import Field, ValidationError
+
+from cds_service.errors import KnowledgeUnfit
+from cds_service.hooks.response import LONGEST_SUMMARY
+from cds_service.knowledge.loader import Knowledge
+from cds_service.knowledge.narrative import DOSE_WORDS, SERVICE_WORDS
+from cds_service.knowledge.shapes import Name, Reviewed, Row, Table, Words
+
+_Table = TypeVar("_Table", bound=Table)
+
+# The parts of a card, in the order of the card contract. A card file may leave parts out, and never changes the order.
+PARTS: Final = (
+    "why_now", "say", "departures", "data_used", "rules_from", "not_found", "meaning", "options", "dose",
+    "start_checklist", "monitoring", "lactation", "harms", "evidence", "evidence_brief", "status", "not_checked",
+    "footer",
+)  # fmt: skip
+# These three may stand in whatever order reads best within a card: what must be seen first differs.
+_FREE: Final = frozenset({"departures", "data_used", "say"})
+_ALWAYS: Final = frozenset({"why_now", "say", "footer"})
+
+# What the code fills into each block, by name. A name that is not here is refused, and so is one that is missing.
+BLOCKS: Final[Mapping[str, frozenset[str]]] = {
+    name: frozenset(words.split())
+    for name, words in {
+        "why_patient_view": "", "why_encounter_start": "", "why_order_select": "", "why_order_sign": "",
+        "why_encounter_discharge": "", "why_order_select_medicine": "medicine", "why_order_sign_medicine": "medicine",
+        "data_heading": "", "data_row": "fact value when resource", "data_more": "number", "data_rule": "id kind says",
+        "data_recorded": "", "data_not_shown": "", "rules_from": "list",
+        "when_known": "date age", "when_old": "when", "when_none": "",
+        "age_minutes": "number", "age_hours": "number", "age_days": "number", "age_day": "", "age_today": "",
+        "age_future": "",
+        "not_found": "list", "not_found_item": "says doubt", "not_found_limit": "says doubt limit",
+        "not_found_last": "says doubt limit last", "and_more": "number", "set_aside": "number",
+        "tier_high": "version", "tier_elevated": "version", "tier_other": "version",
+        "group": "says n country outcome", "no_group": "", "context": "list",
+        "options_heading": "", "option": "number says", "already": "list",
+        "dose": "approval calculation weight_when strength", "dose_label": "label",
+        "monitoring": "", "watch_line": "says", "pause": "says", "stop": "says", "release": "says",
+        "start_heading": "", "start_line": "says", "start_confirm": "says", "lactation": "says", "harms": "says",
+        "evidence_for": "", "evidence_against": "", "evidence_line": "says", "evidence_link": "says url",
+        "evidence_brief": "pro con",
+        "status": "says local", "local_protocol": "approval", "no_protocol": "", "not_checked": "list",
+        "configuration_cfg01": "", "bereaved": "", "departures_heading": "", "departure_row": "what drafted expected",
+        "footer": "version hash review call", "review_signed": "number on again", "review_unsigned": "on",
+        "review_overdue": "again", "source_label": "site", "either_medicine": "",
+    }.items()
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What the code can say on a card: its variants, and the words for its summary and its first sentences."""
+
+    variants: frozenset[str]
+    words: frozenset[str]
+
+
+def _promise(variants: str, words: str) -> Promise:
+    return Promise(frozenset(variants.split()), frozenset(words.split()) | {"medicine", "Medicine"})
+
+
+PROMISED: Final[Mapping[str, Promise]] = {
+    "PPDSAFETY": _promise("answer recorded assessed", "value when"),
+    "KETCONTRA": _promise("ordered offered bereaved", "reason count ids"),
+    "KETORDER": _promise("departs critical", "what drafted expected count"),
+    "KETREVIEW": _promise("ordered offered bereaved", "reason count ids"),
+    "KETNOTIND": _promise("ordered", "epds when epds_from"),
+    "KETDATA": _promise("ordered offered failed", "reason count ids"),
+    "KETOPTION": _promise("before_birth after_birth ordered", "epds dose start_within"),
+    "KETNOPROTO": _promise("ordered", "epds"),
+    "PPDSCREEN": _promise("epds bipolar both discharge", "limit value when"),
+    "PPDRISK": _promise("high elevated bereaved", "reason count"),
+    "PPDFOLLOWUP": _promise("high elevated bereaved", "day_first day_second contact_days"),
+}
+# Orders that are no row of the order table: the medicine itself, and taking a draft back.
+MEDICINE: Final = "medicine"
+DELETE_DRAFT: Final = "delete-draft"
+
+# How long these words can get. Only they may stand in the last form of a summary, which must always fit.
+_WIDTHS: Final[Mapping[str, int]] = {
+    "medicine": 22, "Medicine": 22, "count": 3, "epds": 2, "epds_from": 2, "dose": 6, "start_within": 3, "value": 12,
+    "limit": 30, "day_first": 3, "day_second": 3, "contact_days": 3,
+}  # fmt: skip
+_HTML: Final = re.compile(r"<[A-Za-z/!]|javascript:|&[a-z]+;", re.IGNORECASE)
+
+
+class Variant(Row):
+    """One way a card can begin. The summaries go from the longest to the shortest: the first that fits is shown."""
+
+    summary: Annotated[tuple[str, ...], Field(min_length=1)]
+    say: str
+
+
+class SuggestionWording(Row):
+    """A button and what it drafts, complete in itself: some EHRs show nothing but the description."""
+
+    order: str
+    label: Annotated[str, Field(min_length=2, max_length=100)]
+    description: Annotated[str, Field(min_length=2, max_length=800)]
+    variants: tuple[str, ...] = ()
+
+
+class CardFile(Table):
+    """One topic: wording only. Whether and when it is shown is decided elsewhere."""
+
+    topic: str
+    detail: str
+    variant: dict[str, Variant]
+    suggestion: tuple[SuggestionWording, ...] = ()
+
+
+class Shown(Row):
+    """A row of the table of data: its label, the facts that it joins, and the cards that have it."""
+
+    says: Words
+    facts: Annotated[tuple[Name, ...], Field(min_length=1)]
+    topics: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Banned(Row):
+    """Words that belong on no card, and those that belong in no summary."""
+
+    anywhere: tuple[str, ...]
+    summary: tuple[str, ...]
+
+
+class BlockFile(Table):
+    """The parts that cards are built from."""
+
+    block: dict[str, str]
+    units: dict[str, str]
+    banned: Banned
+    shown: tuple[Shown, ...]
+
+
+class Phrase:
+    """Words with holes, compiled once: filling a Template anew for each line took half of the time of a card."""
+
+    __slots__ = ("_form", "names")
+
+    def __init__(self, text: str) -> None:
+        self.names = frozenset(Template(text).get_identifiers())
+        braced = text.replace("{", "{{").replace("}", "}}")
+        self._form = re.sub(r"\$([a-z_]+)", r"{\1}", braced, flags=re.IGNORECASE)
+
+    def fill(self, words: Mapping[str, object]) -> str:
+        """The words, with each $name filled in. Raises KeyError when one is missing."""
+        return self._form.format_map(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A card file, ready to be filled."""
+
+    summaries: Mapping[str, tuple[Phrase, ...]]
+    says: Mapping[str, Phrase]
+    detail: Phrase
+    suggestions: tuple[tuple[SuggestionWording, Phrase, Phrase], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """All words of all cards. `reviews_due` says of each file who read it, and when it must be read again."""
+
+    cards: Mapping[str, Card]
+    blocks: Mapping[str, Phrase]
+    units: Mapping[str, str]
+    banned: Banned
+    shown: tuple[Shown, ...]
+    reviews_due: Mapping[str, Reviewed]
+
+
+def load_wording(folder: Path | None = None, knowledge: Knowledge | None = None) -> Wording:
+    """
+    The card files, proofread. Raises KnowledgeUnfit naming each defect in a line.
+
+    With `knowledge`, topics, orders and facts that the files name are held against the tables as well.
+    """
+    wording, found = _read(folder, knowledge)
+    if found or wording is None:
+        raise KnowledgeUnfit(*found)
+    return wording
+
+
+def defects(folder: Path | None = None, knowledge: Knowledge | None = None) -> tuple[str, ...]:
+    """Every defect of the card files, one line each; empty when they may be shown."""
+    return _read(folder, knowledge)[1]
+
+
+def cards_folder() -> Path:
+    """Beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "cards"
+    return installed if installed.is_dir() else package.parent / "cards"
+
+
+def _read(folder: Path | None, knowledge: Knowledge | None) -> tuple[Wording | None, tuple[str, ...]]:
+    folder = folder or cards_folder()
+    found: list[str] = []
+    blocks = _table(folder / "blocks.toml", BlockFile, found)
+    files = {
+        path.name: card
+        for path in sorted(folder.glob("*.toml"))
+        if path.name != "blocks.toml" and (card := _table(path, CardFile, found)) is not None
+    }
+    unread = any(":" in line and line.split(":")[0] not in files for line in found)
+    found += _topic_defects(files, knowledge, complete=not unread)
+    if blocks is None:
+        return None, tuple(found)
+    found += _block_defects(blocks, knowledge)
+    for name, card in files.items():
+        if card.topic in PROMISED:
+            found += (f"cards/{name}: {line}" for line in _card_defects(card, blocks.banned, knowledge))
+    if knowledge is not None:
+        found += _table_defects(knowledge, blocks.banned)
+    if found:
+        return None, tuple(found)
+    return Wording(
+        cards={card.topic: _prepared(card) for card in files.values()},
+        blocks={name: Phrase(text) for name, text in blocks.block.items()},
+        units=blocks.units,
+        banned=blocks.banned,
+        shown=blocks.shown,
+        reviews_due={f"cards/{name}": card.reviewed for name, card in {**files, "blocks.toml": blocks}.items()},
+    ), ()
+
+
+def _table(path: Path, kind: type[_Table], found: list[str]) -> _Table | None:
+    where = f"cards/{path.name}"
+    try:
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError):
+        found.append(f"{where}: cannot be read")
+    except tomllib.TOMLDecodeError as error:
+        found.append(f"{where}: not TOML: {error}")
+    except ValidationError as error:
+        found.extend(f"{where}: {'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+    return None
+
+
+def _prepared(card: CardFile) -> Card:
+    return Card(
+        summaries={name: tuple(Phrase(text) for text in v.summary) for name, v in card.variant.items()},
+        says={name: Phrase(v.say.strip()) for name, v in card.variant.items()},
+        detail=Phrase(card.detail.strip()),
+        suggestions=tuple((row, Phrase(row.label), Phrase(row.description)) for row in card.suggestion),
+    )
+
+
+# --- proofreading --------------------------------------------------------------------------------
+
+
+def _topic_defects(files: Mapping[str, CardFile], knowledge: Knowledge | None, *, complete: bool) -> Iterator[str]:
+    """Every topic has one card, and every card a topic."""
+    named = [card.topic for card in files.values()]
+    for name, card in files.items():
+        if card.topic not in PROMISED:
+            yield f"cards/{name}: no such topic: {card.topic}"
+        elif named.count(card.topic) > 1:
+            yield f"cards/{name}: topic {card.topic} has more than one card"
+    if complete:
+        yield from (f"cards: topic {topic} has no card" for topic in PROMISED if topic not in named)
+    if knowledge is not None:
+        listed = {row.code for row in knowledge.topics.topic}
+        yield from (f"tables/topics.toml: {code}: no card can be written" for code in sorted(listed - set(PROMISED)))
+        yield from (f"tables/topics.toml: {code} is missing" for code in sorted(set(PROMISED) - listed))
+
+
+def _block_defects(file: BlockFile, knowledge: Knowledge | None) -> Iterator[str]:
+    where = "cards/blocks.toml"
+    yield from (f"{where}: nobody uses the block {name}" for name in sorted(set(file.block) - set(BLOCKS)))
+    yield from (f"{where}: the block {name} is missing" for name in sorted(set(BLOCKS) - set(file.block)))
+    for name, text in file.block.items():
+        if name in BLOCKS:
+            yield from (f"{where}: {name}: {line}" for line in _holes(text, BLOCKS[name]))
+        yield from (f"{where}: {name}: {line}" for line in _unfit_words(text, file.banned.anywhere))
+    for row in file.shown:
+        yield from (f"{where}: {row.says}: no such topic: {topic}" for topic in row.topics if topic not in PROMISED)
+        if knowledge is not None:
+            yield from (f"{where}: {row.says}: no such fact: {f}" for f in row.facts if f not in knowledge.says)
+
+
+def _card_defects(card: CardFile, banned: Banned, knowledge: Knowledge | None) -> Iterator[str]:
+    promise = PROMISED[card.topic]
+    yield from _detail_defects(card.detail)
+    if set(card.variant) != promise.variants:
+        yield f"the variants must be {', '.join(sorted(promise.variants))}, not {', '.join(sorted(card.variant))}"
+    for name, variant in card.variant.items():
+        for text in variant.summary:
+            yield from (f"{name}.summary: {line}" for line in _holes(text, promise.words))
+            yield from (f"{name}.summary: {line}" for line in _unfit_words(text, (*banned.anywhere, *banned.summary)))
+        yield from (f"{name}.summary: {line}" for line in _too_long(variant.summary[-1]))
+        yield from (f"{name}.say: {line}" for line in _holes(variant.say, promise.words))
+        yield from (f"{name}.say: {line}" for line in _unfit_words(variant.say, banned.anywhere))
+    for row in card.suggestion:
+        words = DOSE_WORDS if row.order == MEDICINE else SERVICE_WORDS
+        for text in (row.label, row.description):
+            yield from (f"suggestion {row.order}: {line}" for line in _holes(text, words))
+            yield from (f"suggestion {row.order}: {line}" for line in _unfit_words(text, banned.anywhere))
+        for name in row.variants:
+            if name not in promise.variants:
+                yield f"suggestion {row.order}: no such variant: {name}"
+        if not _can_be_ordered(row.order, card.topic, knowledge):
+            yield f"suggestion {row.order}: no such order"
+    orders = [row.order for row in card.suggestion]
+    yield from (f"suggestion {order} stands twice" for order in sorted(set(orders)) if orders.count(order) > 1)
+
+
+def _can_be_ordered(order: str, topic: str, knowledge: Knowledge | None) -> bool:
+    if order == MEDICINE:
+        return topic == "KETOPTION"
+    if order == DELETE_DRAFT:
+        return topic == "KETCONTRA"
+    return knowledge is None or any(row.id == order for row in knowledge.orders.service)
+
+
+def _detail_defects(detail: str) -> Iterator[str]:
+    """Known parts, each once, in the order of the contract, with why now, first words and footer."""
+    yield from (f"detail: {line}" for line in _holes(detail, frozenset(PARTS)))
+    used = re.findall(r"\$([a-z_]+)", detail)
+    yield from (f"detail: {part} stands twice" for part in sorted(set(used)) if used.count(part) > 1)
+    yield from (f"detail: {part} is missing" for part in sorted(_ALWAYS - set(used)))
+    fixed = [part for part in used if part in PARTS and part not in _FREE]
+    if fixed != sorted(fixed, key=PARTS.index):
+        yield "detail: the parts are not in the order of the card contract"
+
+
+def _table_defects(knowledge: Knowledge, banned: Banned) -> Iterator[str]:
+    """Words from the tables end up on cards, too: the reasons even in summaries."""
+    for name, table in (("evidence", knowledge.evidence), ("orders", knowledge.orders), ("inputs", knowledge.inputs)):
+        for text in _texts(table.model_dump(exclude={"reviewed"})):
+            yield from (f"tables/{name}.toml: {line}: {text[:40]}" for line in _unfit_words(text, banned.anywhere))
+    reasons = {
+        "contraindications": knowledge.contraindications,
+        "reviews": knowledge.reviews,
+        "modifiers": knowledge.modifiers,
+        "risk": knowledge.risk,
+    }
+    for name, rows in reasons.items():
+        for text in _texts(rows.model_dump(exclude={"reviewed", "frequency", "safety"})):
+            yield from (
+                f"tables/{name}.toml: {line}: {text[:40]}"
+                for line in _unfit_words(text, (*banned.anywhere, *banned.summary))
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every sentence inside a table; names and codes have no blank."""
+    if isinstance(value, str):
+        if " " in value:
+            yield value
+    elif isinstance(value, Mapping):
+        for key, member in value.items():
+            if key != "sources":
+                yield from _texts(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _texts(member)
+
+
+def _holes(text: str, promised: frozenset[str]) -> Iterator[str]:
+    """Placeholders that nobody fills."""
+    template = Template(text)
+    if not template.is_valid() or re.search(r"\$[${]", text):
+        yield "a $ that starts no plain name"
+        return
+    if strangers := set(template.get_identifiers()) - promised:
+        yield f"nobody says: {', '.join(sorted(strangers))}"
+
+
+def _unfit_words(text: str, banned: Iterable[str]) -> Iterator[str]:
+    for word in banned:
+        if re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE):
+            yield f'the words "{word}" are not to be used'
+    if _HTML.search(text):
+        yield "HTML does not belong on a card"
+
+
+def _too_long(summary: str) -> Iterator[str]:
+    """The last form of a summary must fit, whatever fills it."""
+    template = Template(summary)
+    if not template.is_valid():
+        return
+    names = template.get_identifiers()
+    if boundless := sorted(set(names) - set(_WIDTHS)):
+        yield f"the last form must always fit, but these can be of any length: {', '.join(boundless)}"
+        return
+    longest = len(template.safe_substitute({name: "x" * _WIDTHS[name] for name in names}))
+    if longest > LONGEST_SUMMARY:
+        yield f"the last form can reach {longest} characters, {LONGEST_SUMMARY} fit"
