@@ -7,6 +7,7 @@ on everything is a pure function, and each line's noun is the next line's argume
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,25 +26,30 @@ from cds_service.ehr.chart import Chart, gather
 from cds_service.ehr.reading import read
 from cds_service.ehr.reading.orders import already_ordered, monitoring_ordered, read_drafted
 from cds_service.ehr.reading.view import View
-from cds_service.ehr.relevance import is_clinician, is_relevant
+from cds_service.ehr.relevance import is_clinician, is_relevant, orders_prevention
 from cds_service.ehr.units import Units
 from cds_service.ehr.wanted import USAGE, queries
+from cds_service.errors import ServiceError
 from cds_service.hooks.discovery import discovery_document
 from cds_service.hooks.request import HOOKS, HookRequest, parse_request, service_at, service_for
 from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge
-from cds_service.rendering.cards import write
+from cds_service.rendering.cards import write, write_failed
+from cds_service.rendering.orders import OrderSet
 from cds_service.rendering.wording import Wording
 from cds_service.settings import Site
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What was asked, what was thought (None when the hook is none of our business), and the cards."""
+    """What was asked, what was thought (None when it is none of our business, or when thinking failed), the cards."""
 
     who: Encountered
     consultation: Consultation | None
     cards: tuple[dict[str, Any], ...]
+    failed: bool = False
 
 
 class Advisor:
@@ -57,6 +63,7 @@ class Advisor:
         self._units = Units(knowledge.units)
         self._wanted = queries(knowledge)
         self._approval = approve(site, knowledge)
+        OrderSet.of(knowledge)  # an order that is not valid FHIR is refused now, not at the bedside
         self._rows = Rows(
             knowledge.contraindications.criterion,
             knowledge.reviews.criterion,
@@ -71,11 +78,22 @@ class Advisor:
 
     def advise(self, request: HookRequest) -> Advice:
         """Nothing, at once, when it is none of our business; else the chart, the thought and the cards."""
-        who = _encountered(request)
+        who, now = _encountered(request), self.clock()
         if not is_relevant(request, self.knowledge):
             return Advice(who, None, ())
-        consultation = self.consult(request, gather(request, self._wanted), self.clock())
-        return Advice(who, consultation, tuple(write(consultation, who, self.knowledge, self.wording, self.site)))
+        try:
+            consultation = self.consult(request, gather(request, self._wanted), now)
+            return Advice(who, consultation, tuple(write(consultation, who, self.knowledge, self.wording, self.site)))
+        except ServiceError:
+            raise
+        except Exception as error:
+            _log.error("evaluation failed: %s", type(error).__name__)
+            # Silence over a drafted order would read as "all clear" (decision logic, section 10).
+            if not orders_prevention(request, self.knowledge):
+                raise
+            return Advice(
+                who, None, (write_failed(who, self.knowledge, self.wording, self.site, now.date()),), failed=True
+            )
 
     def consult(self, request: HookRequest, chart: Chart, now: datetime) -> Consultation:
         """From chart to plan. Pure: the same request, chart and instant give the same consultation."""

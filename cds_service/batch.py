@@ -132,7 +132,7 @@ def evaluate(
             if as_lines:
                 tell(_line(as_json(advice.consultation, advice.who, advice.cards)))
             else:
-                tell(as_text(advice.consultation, advice.who, advice.cards))
+                tell(as_text(advice.consultation, advice.who, advice.cards, advisor.knowledge.says))
         went(asked.size)
     return failed
 

@@ -11,6 +11,7 @@ from cds_service.errors import KnowledgeUnfit, SiteUnfit
 from cds_service.knowledge import Knowledge, load_knowledge
 from cds_service.knowledge.loader import FOLDER
 from cds_service.rendering import wording
+from cds_service.rendering.orders import OrderSet
 from cds_service.settings import Site
 
 
@@ -45,6 +46,7 @@ def check_everything(site: Path | None, knowledge: Path | None, cards: Path | No
     if tables is not None:
         found += ceiling_defects(tables)
         found += _underived(tables)
+        found += _orders(tables)
         if place is not None:
             found += defects(place, tables)
         told.append(f"knowledge {tables.version} {tables.hash}")
@@ -57,6 +59,15 @@ def _review(site: Site | None) -> str:
     if site is not None and site.review is not None:
         return f"reviewed for this site by {', '.join(site.review.by)} on {site.review.on}"
     return "not clinically reviewed"
+
+
+def _orders(tables: Knowledge) -> tuple[str, ...]:
+    """The order skeletons must be valid FHIR R4."""
+    try:
+        OrderSet.prepare(tables)
+    except KnowledgeUnfit as unfit:
+        return unfit.defects
+    return ()
 
 
 def _underived(tables: Knowledge) -> list[str]:

@@ -60,7 +60,7 @@ def age_known(facts: Facts, grounds: Grounds) -> Finding:
     """Known when every birth date that the text allows gives the same answer to the criterion about age."""
     age = facts["age"]
     tests = [t for row in grounds.contraindications.criterion for t in row.test if t.fact == "age"]
-    if any(holds(test, age) is State.UNKNOWN for test in tests):
+    if age.state is not State.PRESENT or any(holds(test, age) is State.UNKNOWN for test in tests):
         return unknown(age.doubt or Doubt.UNCLEAR, *age.evidence)
     return present(*age.evidence)
 

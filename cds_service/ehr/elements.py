@@ -32,7 +32,7 @@ def relative(reference: object) -> str | None:
 
     Absolute URLs (Epic), versions (`/_history/1`) and `urn:uuid:` (bundles of Synthea) are all seen in charts.
     """
-    text = reference.get("reference") if isinstance(reference, Mapping) else reference
+    text = reference.get("reference") if isinstance(reference, dict) else reference
     if not isinstance(text, str) or not text:
         return None
     if text.startswith(("urn:", "#")):
@@ -43,11 +43,11 @@ def relative(reference: object) -> str | None:
 
 def codings(concept: object) -> list[Any]:
     """The Codings of a CodeableConcept. `category` as an object and a bare Coding are read, too."""
-    if isinstance(concept, Mapping):
+    if isinstance(concept, dict):
         listed = concept.get("coding")
         if isinstance(listed, list):
             return listed
-        if isinstance(listed, Mapping):
+        if isinstance(listed, dict):
             return [listed]
         return [concept] if "code" in concept else []
     return []
@@ -55,19 +55,19 @@ def codings(concept: object) -> list[Any]:
 
 def texts(concept: object) -> Iterator[str]:
     """The words of a CodeableConcept: its text, then the displays. For matching only, never for a card."""
-    if isinstance(concept, Mapping):
+    if isinstance(concept, dict):
         if isinstance(text := concept.get("text"), str):
             yield text
         for coding in codings(concept):
-            if isinstance(coding, Mapping) and isinstance(display := coding.get("display"), str):
+            if isinstance(coding, dict) and isinstance(display := coding.get("display"), str):
                 yield display
 
 
 def concepts_in(value: object) -> list[Mapping[str, Any]]:
     """One CodeableConcept or a list of them (the public Sandbox sends `category` as an object), as a list."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return [value]
-    return [member for member in value if isinstance(member, Mapping)] if isinstance(value, list) else []
+    return [member for member in value if isinstance(member, dict)] if isinstance(value, list) else []
 
 
 def code_in(concept: object) -> str | None:
@@ -75,7 +75,7 @@ def code_in(concept: object) -> str | None:
     if isinstance(concept, str):
         return concept.lower()
     for coding in codings(concept):
-        if isinstance(coding, Mapping) and isinstance(code := coding.get("code"), str):
+        if isinstance(coding, dict) and isinstance(code := coding.get("code"), str):
             return code.lower()
     return None
 
@@ -115,7 +115,7 @@ def _offset(text: str) -> tzinfo:
 
 def span(value: object, zone: tzinfo) -> tuple[Moment | None, Moment | None]:
     """Start and end of a FHIR Period."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return moment(value.get("start"), zone), moment(value.get("end"), zone)
     return None, None
 
@@ -142,7 +142,7 @@ def members(value: object) -> list[Mapping[str, Any]]:
 
 def extensions(element: object, url_end: str) -> Iterator[Mapping[str, Any]]:
     """The extensions whose url ends so: the same one is published under several bases."""
-    if isinstance(element, Mapping):
+    if isinstance(element, dict):
         for extension in members(element.get("extension")):
             if isinstance(url := extension.get("url"), str) and url.rstrip("/").endswith(url_end):
                 yield extension

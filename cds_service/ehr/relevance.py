@@ -25,13 +25,15 @@ def is_relevant(request: HookRequest, knowledge: Knowledge) -> bool:
     """At the order hooks: is a birth, or (es)ketamine for prevention, being picked or signed? Elsewhere: always."""
     if request.hook not in _ORDER_HOOKS:
         return True
-    pool = {reference_of(o): o for o in request.draft_orders if o.get("resourceType") == "Medication"}
-    return any(
-        is_delivery_order(order, knowledge)
-        or is_anaesthesia_order(order, knowledge)
-        or _for_prevention(order, pool, knowledge)
-        for order in picked(request)
+    return orders_prevention(request, knowledge) or any(
+        is_delivery_order(order, knowledge) or is_anaesthesia_order(order, knowledge) for order in picked(request)
     )
+
+
+def orders_prevention(request: HookRequest, knowledge: Knowledge) -> bool:
+    """Is (es)ketamine for prevention being picked or signed?"""
+    pool = {reference_of(o): o for o in request.draft_orders if o.get("resourceType") == "Medication"}
+    return any(_for_prevention(order, pool, knowledge) for order in picked(request))
 
 
 def picked(request: HookRequest) -> tuple[Resource, ...]:

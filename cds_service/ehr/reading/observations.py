@@ -33,10 +33,15 @@ _VITAL: Final = _COUNTS | {"preliminary"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One Observation of hers that may count: what it is about, when, and the resource itself."""
+    """
+    One Observation of hers that may count: what it is about, when, and the resource itself.
+
+    `parts` are the resource and its components, each with the concepts that it is about.
+    """
 
     resource: Resource
     concepts: frozenset[str]
+    parts: tuple[tuple[Mapping[str, Any], frozenset[str]], ...]
     at: Moment | None
     issued: str
     status: str
@@ -61,6 +66,7 @@ def entries(view: View) -> tuple[Entry, ...]:
 
 
 def _entries(view: View) -> Iterator[Entry]:
+    meaning_of = view.knowledge.terminology.codings_of
     hers = f"Patient/{view.chart.patient.get('id')}"
     for resource in view.chart.of("Observation"):
         status = resource.get("status")
@@ -69,9 +75,14 @@ def _entries(view: View) -> Iterator[Entry]:
         if any(relative(focus) not in (None, hers) for focus in members(resource.get("focus"))):
             continue
         at = when(resource, view.zone)
+        parts = tuple(
+            (part, meaning_of(codings(part.get("code"))).says)
+            for part in (resource, *members(resource.get("component")))
+        )
         yield Entry(
             resource=resource,
-            concepts=view.knowledge.terminology.codings_of(codings(resource.get("code"))).says,
+            concepts=parts[0][1],
+            parts=parts,
             at=at,
             issued=str(resource.get("issued") or ""),
             status=status,
@@ -99,8 +110,13 @@ def read_observations(view: View, listed: tuple[Entry, ...], birth: Moment | Non
     times = view.knowledge.times
     found: dict[str, Finding] = {}
     readings: dict[str, list[Reading]] = {}
+    about: dict[str, list[Entry]] = {}
+    for entry in listed:
+        for concept in {concept for _, concepts in entry.parts for concept in concepts}:
+            about.setdefault(concept, []).append(entry)
     for row in view.knowledge.observations.row:
-        readings[row.fact] = list(_readings(row, listed, view))
+        listed_for_row = [entry for concept in row.concepts for entry in about.get(concept, ())]
+        readings[row.fact] = list(_readings(row, listed_for_row, view))
         recent = [r for r in readings[row.fact] if _in_window(row, r, view.now, times, birth)]
         found[row.fact] = _find(row, readings[row.fact], recent, view.had_for(*row.concepts), view.now)
     found["blood_pressure"] = _pressure(
@@ -117,7 +133,7 @@ def _readings(row: ObservationFact, listed: Iterable[Entry], view: View) -> Iter
     for entry in listed:
         if entry.status not in accepted:
             continue
-        for holder in _holders(entry, wanted, view.knowledge):
+        for holder in (part for part, concepts in entry.parts if concepts & wanted):
             if row.measured_only and _not_measured(entry, view.knowledge):
                 continue
             value, doubt = _value(row, holder, view.units)
@@ -127,21 +143,12 @@ def _readings(row: ObservationFact, listed: Iterable[Entry], view: View) -> Iter
             evidence = Evidence(
                 entry.evidence.reference,
                 _shown(shown),
-                view.units.code_of(shown) if isinstance(shown, Mapping) else None,
+                view.units.code_of(shown) if isinstance(shown, dict) else None,
                 entry.evidence.date,
             )
             id_ = str(entry.resource.get("id") or "")
             panel = entry.evidence.reference if holder is not entry.resource else ""
             yield Reading(value, entry.at, (entry.issued, id_), evidence, panel, doubt)
-
-
-def _holders(entry: Entry, wanted: frozenset[str], knowledge: Knowledge) -> Iterator[Mapping[str, Any]]:
-    """The Observation itself, or those of its components, that are about a concept."""
-    if entry.concepts & wanted:
-        yield entry.resource
-    for component in members(entry.resource.get("component")):
-        if knowledge.terminology.codings_of(codings(component.get("code"))).says & wanted:
-            yield component
 
 
 def _not_measured(entry: Entry, knowledge: Knowledge) -> bool:
@@ -158,7 +165,7 @@ def _not_measured(entry: Entry, knowledge: Knowledge) -> bool:
 
 def _value(row: ObservationFact, holder: Mapping[str, Any], units: Units) -> tuple[Fraction | None, Doubt | None]:
     quantity = holder.get("valueQuantity")
-    if not isinstance(quantity, Mapping) or quantity.get("value") is None:
+    if not isinstance(quantity, dict) or quantity.get("value") is None:
         told = any(name.startswith("value") and name != "valueQuantity" for name in holder)
         return None, Doubt.UNREADABLE if told else Doubt.NOT_RECORDED
     value = _times_upper_limit(holder, quantity, units) if row.ratio else units.convert(quantity, row.unit)
@@ -173,7 +180,7 @@ def _times_upper_limit(holder: Mapping[str, Any], quantity: Mapping[str, Any], u
     for limit in members(holder.get("referenceRange")):
         high = limit.get("high")
         code = units.code_of(quantity)
-        if isinstance(high, Mapping) and code is not None:
+        if isinstance(high, dict) and code is not None:
             value = units.convert(quantity, code)
             upper = units.convert(
                 {
@@ -326,5 +333,5 @@ def _same_side(one: Reading, other: Reading, birth: Moment | None) -> bool:
 
 
 def _shown(quantity: object) -> str | None:
-    value = quantity.get("value") if isinstance(quantity, Mapping) else None
+    value = quantity.get("value") if isinstance(quantity, dict) else None
     return None if value is None or isinstance(value, str | bool | list | dict) else str(value)

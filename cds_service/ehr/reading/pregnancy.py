@@ -76,7 +76,7 @@ def _births_observed(view: View, listed: Iterable[Entry]) -> Iterator[tuple[Mome
         named = entry.concepts & {"birth_time", "cord_clamp_time"}
         if not named and "cord_clamp_time" not in view.means(entry.resource.get("code"), "pregnancy"):
             continue
-        at = first((moment(entry.resource.get("valueDateTime"), view.zone), entry.at if not named else None))
+        at = first((moment(entry.resource.get("valueDateTime"), view.zone), entry.at))
         if at is not None:
             yield at, Evidence(entry.evidence.reference, None, None, at.text)
 

@@ -73,15 +73,11 @@ def forms_had(view: View) -> Had:
 def _observed(instrument: Instrument, listed: Iterable[Entry], knowledge: Knowledge) -> Iterator[_Piece]:
     places = {concept: n for n, concept in enumerate(instrument.items, start=1)}
     total_codes = {instrument.panel, *([instrument.total] if instrument.total else [])}
+    wanted = total_codes | set(places)
     for entry in listed:
         if entry.status not in _COUNTS:
             continue
-        components = [
-            (c, knowledge.terminology.codings_of(codings(c.get("code"))).says)
-            for c in members(entry.resource.get("component"))
-        ]
-        about = entry.concepts | {name for _, says in components for name in says}
-        if not about & (total_codes | set(places)):
+        if not any(says & wanted for _, says in entry.parts):
             continue
         links = {
             target
@@ -97,7 +93,7 @@ def _observed(instrument: Instrument, listed: Iterable[Entry], knowledge: Knowle
             links=frozenset({entry.evidence.reference, *links}),
             is_response=False,
         )
-        for holder, says in ((entry.resource, entry.concepts), *components):
+        for holder, says in entry.parts:
             # Both codes carry totals in the wild: 99046-5, and the panel code 71354-5 (a PCORnet feed).
             if says & total_codes:
                 _add_total(piece, _plain_number(holder), instrument)
@@ -113,7 +109,7 @@ def _plain_number(holder: Mapping[str, Any]) -> int | None:
     quantity = holder.get("valueQuantity")
     for value in (
         holder.get("valueInteger"),
-        quantity.get("value") if isinstance(quantity, Mapping) else None,
+        quantity.get("value") if isinstance(quantity, dict) else None,
         holder.get("valueString"),
         holder.get("valueDecimal"),
     ):
@@ -183,7 +179,7 @@ def _hers(response: Resource, chart: Chart) -> bool:
 def _definition(response: Resource, questionnaires: Mapping[str, Resource]) -> Resource | None:
     """The Questionnaire that a response answers: contained, or among those received, with or without its version."""
     canonical = response.get("questionnaire")
-    if isinstance(canonical, Mapping):  # DSTU2 and STU3 sent a Reference
+    if isinstance(canonical, dict):  # DSTU2 and STU3 sent a Reference
         canonical = canonical.get("reference")
     if not isinstance(canonical, str):
         return None
@@ -271,13 +267,13 @@ def _answer_score(answer: Mapping[str, Any], question: Mapping[str, Any], knowle
     for option in members(question.get("answerOption")):
         coding = option.get("valueCoding")
         score = first((_ordinal(option), _ordinal(coding)))
-        if isinstance(coding, Mapping) and score is not None:
+        if isinstance(coding, dict) and score is not None:
             options[coding.get("code")] = score
     coding = answer.get("valueCoding")
     own: int | None = first((_ordinal(answer), _ordinal(coding)))
     if own is not None:
         return own
-    if isinstance(coding, Mapping):
+    if isinstance(coding, dict):
         return _coded_score({"coding": [coding]}, options, knowledge)
     return _plain_number(answer)
 
@@ -293,7 +289,7 @@ def _ordinal(element: object) -> int | None:
 
 def _coded_score(concept: object, options: Mapping[object, int], knowledge: Knowledge) -> int | None:
     for coding in codings(concept):
-        if not isinstance(coding, Mapping):
+        if not isinstance(coding, dict):
             continue
         score: int | None = first((_ordinal(coding), options.get(coding.get("code"))))
         if score is not None:
