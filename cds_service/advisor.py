@@ -21,7 +21,6 @@ from cds_service.clinical.eligibility import Rows, judge
 from cds_service.clinical.order_check import check
 from cds_service.clinical.plan import Occasion, propose
 from cds_service.clinical.risk import assess
-from cds_service.clinical.stage import stage_of
 from cds_service.ehr.chart import Chart, gather
 from cds_service.ehr.reading import read
 from cds_service.ehr.reading.orders import already_ordered, monitoring_ordered, read_drafted
@@ -102,14 +101,13 @@ class Advisor:
         ppd_order = any(order.for_prevention and order.selected for order in drafted)
         view = View(chart, tables, self._units, self._wanted, now, self.site.zone(now))
         found = read(view, drafted, self.site)
-        stage = stage_of(found.facts, tables.times)
-        grounds = Grounds(tables.risk, tables.contraindications, stage, found.assessments)
+        grounds = Grounds(tables.risk, tables.contraindications, found.stage, found.assessments)
         facts = derive(found.facts, grounds)
         risk = assess(facts, tables.risk)
         eligibility = judge(
             facts,
             self._rows,
-            stage=stage,
+            stage=found.stage,
             ppd_order=ppd_order,
             protocol=protocol,
             configuration=self._approval.configuration,
@@ -124,7 +122,7 @@ class Advisor:
             monitoring=monitoring_ordered(chart, tables),
             table=tables.order_check,
         )
-        occasion = Occasion(request.hook, is_clinician(request), stage, ppd_order, protocol is not None)
+        occasion = Occasion(request.hook, is_clinician(request), found.stage, ppd_order, protocol is not None)
         plan = propose(occasion, facts, risk, eligibility, departures, tables.topics)
         ordered = already_ordered(chart, tables)
         return Consultation(

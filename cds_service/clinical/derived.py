@@ -40,9 +40,11 @@ def derived(derivation: Derivation) -> Derivation:
 
 def derive(facts: Facts, grounds: Grounds) -> Facts:
     """The facts, and everything that follows from two or more of them."""
-    for name, derivation in _DERIVED.items():
-        facts = facts.with_(**{name: derivation(facts, grounds)})
-    return facts
+    return facts.extended({name: _on(grounds, derivation) for name, derivation in _DERIVED.items()})
+
+
+def _on(grounds: Grounds, derivation: Derivation) -> Callable[[Facts], Finding]:
+    return lambda facts: derivation(facts, grounds)
 
 
 def names() -> frozenset[str]:
@@ -224,11 +226,11 @@ def no_conflict(facts: Facts, grounds: Grounds) -> Finding:
 # Facts of the same kind that are read from a chart directly, because they take more than one resource to read.
 READ: Final = frozenset(
     {
-        "age", "allergy_list", "anaesthesia", "asa_class", "believable_weight", "bipolar_screen", "birth",
-        "blood_pressure", "caesarean", "delivery_mode", "delivery_order", "due_date_ahead",
-        "epds_complete_for_risk", "epds_current", "epds_current_score", "epds_for_risk", "epds_self_harm",
-        "epds_this_encounter", "gad7_for_risk", "general_anaesthesia", "ketamine_allergy",
-        "medication_list", "neuraxial_anaesthesia", "phq9_complete_for_risk", "phq9_for_risk",
-        "phq9_self_harm", "prevention_order_nasal", "problem_list",
+        "administrations_elsewhere", "age", "allergy_list", "anaesthesia", "asa_class", "believable_weight",
+        "bipolar_screen", "birth", "blood_pressure", "caesarean", "delivery_mode", "delivery_order",
+        "due_date_ahead", "epds_complete_for_risk", "epds_current", "epds_current_score", "epds_for_risk",
+        "epds_self_harm", "epds_this_encounter", "gad7_for_risk", "general_anaesthesia", "ketamine_allergy",
+        "medication_list", "neuraxial_anaesthesia", "no_problems_recorded", "phq9_complete_for_risk",
+        "phq9_for_risk", "phq9_self_harm", "pregnancy", "prevention_order_nasal", "problem_list",
     }
 )  # fmt: skip

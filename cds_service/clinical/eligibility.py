@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -86,30 +87,31 @@ def judge(
     `protocol` is the one that the site has approved, if any; `configuration` names site errors such as CFG01;
     `tightened` holds the D rows that the site blocks on although the table would let them be confirmed.
     """
-    contraindications = _met(rows.contraindications, facts)
-    reviews = _met(rows.reviews, facts)
+    contraindications = tuple(_weighed(rows.contraindications, facts))
+    reviews = tuple(_weighed(rows.reviews, facts))
     unknown_inputs = {row.id: found for row in rows.inputs if (found := _not_known(row, facts, stage)) is not None}
     demand = {row.id: _demand(row, stage, tightened) for row in rows.inputs}
     missing = [open_ for id_, open_ in unknown_inputs.items() if demand[id_] == "block"]
     confirm = [open_ for id_, open_ in unknown_inputs.items() if demand[id_] == "confirm"]
     # A criterion that nobody could answer although its D rows are satisfied must not pass in silence: a
     # contraindication then blocks, a review reason is confirmed at the bedside.
-    missing += _unanswered(rows.contraindications, facts, unknown_inputs, contraindications)
-    confirm += _unanswered(rows.reviews, facts, unknown_inputs, reviews)
+    missing += _unanswered(contraindications, facts, unknown_inputs)
+    confirm += _unanswered(reviews, facts, unknown_inputs)
+    against, to_review = _met(contraindications, facts), _met(reviews, facts)
     return Eligibility(
         status=_status(
             facts,
-            contraindicated=bool(contraindications),
-            review=bool(reviews),
+            contraindicated=bool(against),
+            review=bool(to_review),
             missing=bool(missing),
             confirm=bool(confirm),
             approved=protocol is not None,
             before_birth=stage is Stage.PREGNANT,
             ppd_order=ppd_order,
         ),
-        contraindications=contraindications,
-        reviews=reviews,
-        modifiers=_met(rows.modifiers, facts),
+        contraindications=against,
+        reviews=to_review,
+        modifiers=_met(tuple(_weighed(rows.modifiers, facts)), facts),
         missing=tuple(missing),
         confirm=tuple(confirm),
         configuration=configuration,
@@ -139,17 +141,31 @@ def _status(
     return next((status for true, status in ordered if true), Status.ELIGIBLE)
 
 
-def _met(rows: tuple[Criterion, ...], facts: Facts) -> tuple[Met, ...]:
-    found = []
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """A criterion with the tests that hold, and those that nobody can answer."""
+
+    row: Criterion
+    holding: tuple[Test, ...]
+    unanswered: tuple[Test, ...]
+
+
+def _weighed(rows: tuple[Criterion, ...], facts: Facts) -> Iterator[_Weighed]:
     for row in rows:
-        because = tuple(
-            Reason(test.fact, test.says, facts[test.fact].evidence)
-            for test in row.test
-            if holds(test, facts[test.fact]) is State.PRESENT
+        states = [(test, holds(test, facts[test.fact])) for test in row.test]
+        yield _Weighed(
+            row,
+            tuple(test for test, state in states if state is State.PRESENT),
+            tuple(test for test, state in states if state is State.UNKNOWN),
         )
-        if because:
-            found.append(Met(row, because))
-    return tuple(found)
+
+
+def _met(criteria: tuple[_Weighed, ...], facts: Facts) -> tuple[Met, ...]:
+    return tuple(
+        Met(c.row, tuple(Reason(test.fact, test.says, facts[test.fact].evidence) for test in c.holding))
+        for c in criteria
+        if c.holding
+    )
 
 
 def _demand(row: Input, stage: Stage, tightened: frozenset[str]) -> str:
@@ -181,36 +197,24 @@ def _doubt(row: Input, finding: Finding, minutes: int | None, facts: Facts) -> D
         return Doubt.INCOMPLETE
     if finding.state is State.ABSENT and not row.may_be_absent:
         return Doubt.NOT_RECORDED
-    if minutes is not None and (
-        finding.at is None or not finding.at.surely_within(timedelta(minutes=minutes), facts.now)
-    ):
-        return Doubt.TOO_OLD
-    return None
+    if minutes is None:
+        return None
+    if finding.at is None:
+        return Doubt.NOT_DATED
+    return None if finding.at.surely_within(timedelta(minutes=minutes), facts.now) else Doubt.TOO_OLD
 
 
-def _unanswered(
-    rows: tuple[Criterion, ...], facts: Facts, unknown_inputs: dict[str, Open], met: tuple[Met, ...]
-) -> list[Open]:
+def _unanswered(criteria: tuple[_Weighed, ...], facts: Facts, unknown_inputs: Mapping[str, Open]) -> Iterator[Open]:
     """Criteria, not met, with a test that is unknown although no D row says so."""
-    known = {criterion.row.id for criterion in met}
-    found = []
-    for row in rows:
-        if row.id in known:
+    for criterion in criteria:
+        tests = [test for test in criterion.unanswered if unknown_inputs.keys().isdisjoint(test.inputs)]
+        if criterion.holding or not tests:
             continue
-        tests = [test for test in row.test if _open(test, facts, unknown_inputs)]
-        if tests:
-            findings = [facts[test.fact] for test in tests]
-            found.append(
-                Open(
-                    id=row.id,
-                    says="; ".join(dict.fromkeys(test.says for test in tests)),
-                    limit=row.says,
-                    doubts=tuple(dict.fromkeys(f.doubt or Doubt.NOT_RECEIVED for f in findings)),
-                    last_seen=tuple(e for f in findings for e in f.evidence),
-                )
-            )
-    return found
-
-
-def _open(test: Test, facts: Facts, unknown_inputs: dict[str, Open]) -> bool:
-    return holds(test, facts[test.fact]) is State.UNKNOWN and not any(row in unknown_inputs for row in test.inputs)
+        findings = [facts[test.fact] for test in tests]
+        yield Open(
+            id=criterion.row.id,
+            says="; ".join(dict.fromkeys(test.says for test in tests)),
+            limit=criterion.row.says,
+            doubts=tuple(dict.fromkeys(f.doubt or Doubt.NOT_RECEIVED for f in findings)),
+            last_seen=tuple(e for f in findings for e in f.evidence),
+        )

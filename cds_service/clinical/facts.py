@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -27,6 +27,7 @@ class Doubt(StrEnum):
 
     NOT_RECEIVED = "not received"
     NOT_RECORDED = "not recorded"
+    NOT_DATED = "not dated"
     TOO_OLD = "too old"
     IN_THE_FUTURE = "dated in the future"
     INCOMPLETE = "incomplete"
@@ -107,6 +108,13 @@ class Facts(Mapping[str, Finding]):
     def with_(self, **more: Finding) -> Facts:
         """The same facts and these."""
         return Facts({**self._findings, **more}, self.now)
+
+    def extended(self, derivations: Mapping[str, Callable[[Facts], Finding]]) -> Facts:
+        """The same facts and one for each derivation, in order; each sees those before it."""
+        more = Facts(self._findings, self.now)
+        for name, derivation in derivations.items():
+            more._findings[name] = derivation(more)
+        return more
 
 
 def any_of(*findings: Finding) -> Finding:

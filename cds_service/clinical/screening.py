@@ -105,7 +105,9 @@ def _complete(forms: tuple[Form, ...], window: timedelta, now: datetime, silence
 def _why_not(form: Form, now: datetime) -> Doubt:
     if form.at is not None and form.at.is_future(now):
         return Doubt.IN_THE_FUTURE
-    return Doubt.TOO_OLD if form.complete else Doubt.INCOMPLETE
+    if not form.complete:
+        return Doubt.INCOMPLETE
+    return Doubt.NOT_DATED if form.at is None else Doubt.TOO_OLD
 
 
 def _raised(forms: tuple[Form, ...], window: timedelta, now: datetime, none: Finding) -> Finding:

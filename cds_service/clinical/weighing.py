@@ -25,7 +25,7 @@ def holds(test: Test, finding: Finding) -> State:
     Several values that disagree about the band: present when chart entries tie (to warn, any of them counts),
     unknown when a partial date leaves a range. A list that was cut short can show, but not rule out.
     """
-    if not test.banded or finding.state is not State.PRESENT:
+    if finding.state is not State.PRESENT or not test.banded:
         return finding.state
     if not finding.values:
         return State.UNKNOWN

@@ -203,9 +203,10 @@ class ServiceOrder(Row):
 
 
 class CheckLine(Row):
-    """A line of the start checklist that no criterion gives. All lines must be yes."""
+    """A line of the start checklist that no criterion gives; with `only_if`, only while that fact is present."""
 
     says: Words
+    only_if: Name | None = None
     sources: Sources
 
 

@@ -140,6 +140,9 @@ def _asked(tables: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for row in tables["inputs"].input:
         for fact in row.facts:
             yield "inputs", fact
+    for line in tables["orders"].start_check:
+        if line.only_if is not None:
+            yield "orders", line.only_if
     for group in tables["risk"].frequency:
         if group.fact is not None:
             yield "risk", group.fact

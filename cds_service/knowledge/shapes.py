@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Literal
+from string import Template
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -365,14 +366,78 @@ class AbsoluteLimit(Row):
     mg_per_kg: Amount
 
 
+# Every departure that the order check can find: each must have its words, and no other.
+DepartureId = Literal[
+    "above_limit", "above_limit_per_kg", "strength_error",
+    "other_medicine", "medicine_unclear", "not_iv",
+    "no_total", "mg_for_mg_per_kg", "mg_per_kg_for_mg", "times_too_high", "times_too_low", "dose_differs", "dose_range",
+    "bolus", "no_time", "too_short", "too_long",
+    "repeats", "repeatable", "other_strength", "strength_unclear", "second_order", "no_monitoring",
+]  # fmt: skip
+# What the words of a departure may be filled with.
+DEPARTURE_SLOTS = frozenset(
+    {"dose", "limit", "limit_per_kg", "per_kg", "times", "expected_dose", "medicine", "expected_medicine", "route",
+     "time", "shortest", "longest", "repeats", "most_repeats", "strength", "expected_strength", "volume", "by_volume"}
+)  # fmt: skip
+
+
+class DepartureWords(Row):
+    """One line of the card: what is looked at, what is wrong, what the draft says, and what was expected."""
+
+    what: Words
+    says: Words
+    drafted: Words
+    expected: Words
+
+    @model_validator(mode="after")
+    def _only_what_is_filled(self) -> DepartureWords:
+        for text in (self.drafted, self.expected):
+            if strangers := set(Template(text).get_identifiers()) - DEPARTURE_SLOTS:
+                raise ValueError(f"nobody says: {', '.join(sorted(strangers))}")
+        return self
+
+
+class OrderCheckWords(Row):
+    """
+    The words of the order check: those it says, and those it knows in the text of an order.
+
+    `times` are the slips of a decimal point that are named as such. `bolus`, `negations` (before a bolus word), `per`
+    (between the two halves of a strength), `diluted_to` (before the volume of the infusion) and `over` (before its
+    time) are looked for in the text of an order, which is never shown.
+    """
+
+    departure: dict[DepartureId, DepartureWords]
+    route: dict[str, Words]
+    not_stated: Words
+    not_readable: Words
+    not_clear: Words
+    no_weight: Words
+    no_dose: Words
+    times: tuple[int, ...]
+    bolus: tuple[str, ...]
+    negations: tuple[str, ...]
+    per: tuple[str, ...]
+    diluted_to: tuple[str, ...]
+    over: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _whole(self) -> OrderCheckWords:
+        if missing := set(get_args(DepartureId)) - set(self.departure):
+            raise ValueError(f"no words for: {', '.join(sorted(missing))}")
+        if set(self.route) != {"iv", "nasal", "neuraxial", "other"}:
+            raise ValueError("routes are iv, nasal, neuraxial and other")
+        return self
+
+
 class OrderCheckTable(Table):
-    """Section 8: what a drafted order may differ by."""
+    """Section 8: what a drafted order may differ by, and in which words it is said."""
 
     dose_tolerance_percent: Amount
     shortest_min: int
     longest_min: int
     most_repeats: int
     absolute: tuple[AbsoluteLimit, ...]
+    words: OrderCheckWords
     sources: Sources
 
 

@@ -480,10 +480,16 @@ class _Page:
             [
                 self.say("start_heading"),
                 "",
-                *(self.say("start_confirm", says=says) for says in confirm),
+                *(self.say("start_confirm", says=says) for says in (*confirm, *self._asked_because_of_the_chart())),
                 *(self.say("start_line", says=says) for says in self.orders.start_lines),
             ]
         )
+
+    def _asked_because_of_the_chart(self) -> Iterator[str]:
+        """Checklist lines that only some charts call for, such as an empty problem list."""
+        for row in self.knowledge.orders.start_check:
+            if row.only_if is not None and self.thought.facts[row.only_if].state is State.PRESENT:
+                yield row.says
 
     def _lactation(self) -> str:
         modifiers = self.thought.eligibility.modifiers

@@ -222,7 +222,7 @@ def _service_skeleton(row: ServiceOrder, medicine: str) -> Resource:
 def _start_lines(knowledge: Knowledge) -> tuple[str, ...]:
     """The start checklist: what no criterion says, and what each criterion says that can change until the start."""
     rules = (*knowledge.contraindications.criterion, *knowledge.reviews.criterion)
-    base = [row.says for row in knowledge.orders.start_check]
+    base = [row.says for row in knowledge.orders.start_check if row.only_if is None]
     lines = dict.fromkeys([*base, *(row.start_check for row in rules if row.start_check)])
     # A line that another one says in full is left out.
     return tuple(line for line in lines if not any(line != other and line in other for other in lines))

@@ -8,6 +8,7 @@ from cds_service.clinical.facts import ABSENT, Evidence, Facts, Finding, any_of,
 from cds_service.clinical.moment import Moment
 from cds_service.clinical.order_check import DraftedOrder
 from cds_service.clinical.screening import screen
+from cds_service.clinical.stage import Stage, stage_of
 from cds_service.ehr.chart import Had
 from cds_service.ehr.reading import conditions, medicines, observations, ordered, patient, pregnancy, screens
 from cds_service.ehr.reading.view import View
@@ -16,22 +17,32 @@ from cds_service.settings import Site
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The facts of a chart, and the suicide risk assessments with which some of them are weighed."""
+    """The facts of a chart, the stage that they were read for, and the suicide risk assessments on record."""
 
     facts: Facts
+    stage: Stage
     assessments: tuple[Moment, ...]
 
 
 def read(view: View, drafted: tuple[DraftedOrder, ...], site: Site) -> Read:
     """Every fact that the tables ask of a chart, as of the view's instant. Never raises on an odd resource."""
     listed = observations.entries(view)
-    began = pregnancy.began(view, listed)
-    birth = pregnancy.read_birth(view, listed)
+    problems = conditions.read_problems(view)
+    where = {
+        "birth": pregnancy.read_birth(view, listed),
+        "delivery_order": ordered.read_delivery_order(view.chart, view.knowledge),
+        "due_date_ahead": pregnancy.read_due_date(view, listed),
+        "pregnancy": any_of(conditions.is_pregnant(problems, view.now), pregnancy.read_pregnancy_status(view, listed)),
+    }
+    stage = stage_of(Facts(where, view.now), view.knowledge.times)
+    # A birth long ago is not the end of this pregnancy: what was lost or done then says nothing about now.
+    born = stage in {Stage.AFTER_BIRTH, Stage.POSTPARTUM}
+    birth = where["birth"] if born else ABSENT
+    began = pregnancy.began(view, listed, birth)
     since = pregnancy.this_birth_since(view, birth)
-    born = birth.at is not None and birth.at.latest >= began
-    problems = conditions.read_conditions(view, began)
     findings: dict[str, Finding] = {
-        **problems,
+        **where,
+        **conditions.read_conditions(view, problems, began),
         **patient.read_allergies(view, empty_means_none=site.empty_allergy_list_means_none),
         **medicines.read_medicines(view, elsewhere=site.administrations_elsewhere),
         **observations.read_observations(view, listed, birth.at),
@@ -46,15 +57,11 @@ def read(view: View, drafted: tuple[DraftedOrder, ...], site: Site) -> Read:
         ),
         "age": patient.read_age(view),
         "asa_class": pregnancy.read_asa(view, listed, began),
-        "birth": birth,
         "bipolar_screen": screens.read_bipolar_screen(view, listed, began),
         "breastfeeding_recorded": pregnancy.read_breastfeeding(view, listed),
-        "delivery_order": ordered.read_delivery_order(view.chart, view.knowledge),
-        "due_date_ahead": pregnancy.read_due_date(view, listed),
-        "pregnancy": any_of(problems["pregnancy"], pregnancy.read_pregnancy_status(view, listed)),
         "prevention_order_nasal": _nasal(drafted),
     }
-    return Read(Facts(findings, view.now), pregnancy.read_assessments(view, listed))
+    return Read(Facts(findings, view.now), stage, pregnancy.read_assessments(view, listed))
 
 
 def _nasal(drafted: tuple[DraftedOrder, ...]) -> Finding:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, unknown
+from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
 from cds_service.clinical.moment import Moment
-from cds_service.ehr.chart import Chart, Had
+from cds_service.ehr.chart import Had
 from cds_service.ehr.elements import Resource, code_in, codings, first, moment, reference_of, span, texts
 from cds_service.ehr.reading.view import View, missing
 from cds_service.knowledge import Knowledge
@@ -38,18 +38,30 @@ class Problem:
     evidence: Evidence
 
 
-def read_conditions(view: View, pregnancy_began: datetime) -> dict[str, Finding]:
+def read_problems(view: View) -> tuple[Problem, ...]:
+    """Every entry that means something to us and may count: not refuted, not entered in error."""
+    return tuple(_problems(view))
+
+
+def is_pregnant(problems: Iterable[Problem], now: datetime) -> Finding:
+    """An active pregnancy entry, unless its end is written and past: some EHRs never close the status."""
+    found = [
+        p.evidence
+        for p in problems
+        if p.active and "pregnancy" in p.meaning.says and not (p.abated is not None and p.abated.latest <= now)
+    ]
+    return present(*found) if found else ABSENT
+
+
+def read_conditions(view: View, problems: tuple[Problem, ...], pregnancy_began: datetime) -> dict[str, Finding]:
     """Every fact of the condition table, and whether the problem list was received whole."""
-    problems = tuple(_problems(view))
     had = view.had("problems")
     found = {row.fact: _find(row, problems, had, view.now, pregnancy_began) for row in view.knowledge.conditions.row}
+    # An empty problem list is a known none, and worth asking about.
+    empty = had is Had.WHOLE and not view.chart.of("Condition")
+    found["no_problems_recorded"] = Finding(State.PRESENT) if empty else ABSENT
     found["problem_list"] = Finding(State.PRESENT) if had is Had.WHOLE else unknown(missing(had))
     return found
-
-
-def no_problems_recorded(chart: Chart) -> bool:
-    """An empty problem list is a known none, and worth asking about."""
-    return chart.had["problems"] is Had.WHOLE and not chart.of("Condition")
 
 
 def _problems(view: View) -> Iterator[Problem]:

@@ -72,6 +72,7 @@ def read_medicines(view: View, *, elsewhere: bool) -> dict[str, Finding]:
     had = _had(view.chart, elsewhere=elsewhere)
     began = _encounter_began(view.chart, view.zone)
     found = {row.fact: _find(row, listed, had, view, began) for row in view.knowledge.medicines.row}
+    found["administrations_elsewhere"] = Finding(State.PRESENT) if elsewhere else ABSENT
     found["medication_list"] = Finding(State.PRESENT) if had is Had.WHOLE else unknown(missing(had))
     return found
 

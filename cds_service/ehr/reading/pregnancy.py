@@ -31,19 +31,24 @@ _ORDERED: Final = frozenset({"active", "on-hold", "draft", "completed"})
 _COUNTS: Final = frozenset({"final", "amended", "corrected"})
 
 
-def began(view: View, listed: tuple[Entry, ...]) -> datetime:
-    """When this pregnancy began: last menstrual period, else 280 days before the due date, else 300 days ago."""
-    times, now, zone = view.knowledge.times, view.now, view.zone
-    longest = now - timedelta(days=times.pregnancy_days)
-    period = [m for m in _dates(listed, "last_menstrual_period", zone) if not m.is_future(now)]
-    due = _dates(listed, "due_date", zone)
-    last_period = max((m.earliest for m in period), default=None)
-    # A date of an earlier pregnancy must not widen the window: whatever is older than a year is not this one.
-    if last_period is not None and last_period >= now - timedelta(days=365 + times.pregnancy_days):
-        return last_period
-    if due:
-        return max(m.earliest for m in due) - timedelta(days=times.gestation_days)
-    return longest
+def began(view: View, listed: tuple[Entry, ...], birth: Finding) -> datetime:
+    """
+    When this pregnancy began: last menstrual period, else 280 days before the due date, else 300 days ago.
+
+    `birth` is the birth that ended it, absent while she is pregnant. A date that cannot belong to this pregnancy (it
+    lasts 300 days at most) is one of an earlier pregnancy that nobody took off the chart.
+    """
+    times = view.knowledge.times
+    end = birth.at.latest if birth.at is not None else view.now
+    longest = timedelta(days=times.pregnancy_days)
+    overdue = timedelta(days=times.pregnancy_days - times.gestation_days)
+    periods = [m.earliest for m in _dates(listed, "last_menstrual_period", view.zone)]
+    if hers := [start for start in periods if end - longest <= start <= end]:
+        return max(hers)
+    due = _dates(listed, "due_date", view.zone)
+    if ahead := [m.earliest for m in due if end - overdue <= m.latest and m.earliest <= end + longest]:
+        return max(ahead) - timedelta(days=times.gestation_days)
+    return view.now - longest
 
 
 def _dates(listed: Iterable[Entry], concept: str, zone: tzinfo) -> list[Moment]:
