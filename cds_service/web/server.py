@@ -1,0 +1,108 @@
+"""How the service listens, and how it leaves: whoever has been heard is answered before the door shuts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from cds_service.hooks.strict_json import MOST_BYTES
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+# How long a caller who was already being answered is waited for. Container platforms kill after 30 s.
+_PATIENCE_SECONDS = 20
+
+
+def serve(
+    app: WSGIApplication, host: str, port: int, *, threads: int = 8, announce: str = "Listening at {url}"
+) -> None:
+    """
+    Answers until SIGTERM or SIGINT, then finishes what was begun. A second signal leaves at once.
+
+    Port 0 takes any free port; `announce` is printed once callers can really reach it. An address that cannot be had
+    ends the process with one line that says so.
+    """
+    listening = _listen(host, port)
+    # waitress buffers whole bodies. Its cap is above ours, so that a caller just above ours hears an OperationOutcome.
+    server: Any = create_server(
+        app,
+        sockets=[listening],
+        threads=threads,
+        ident=None,
+        asyncore_use_poll=True,
+        max_request_body_size=2 * MOST_BYTES,
+        clear_untrusted_proxy_headers=True,
+    )
+    with _leaving() as asked_to_leave:
+        sys.stdout.write(announce.format(url=_url(host, listening)) + "\n")
+        sys.stdout.flush()
+        while not asked_to_leave:
+            _turn(server)
+        server.del_channel()
+        listening.close()
+        _drain(server, asked_to_leave)
+    server.task_dispatcher.shutdown()
+    wasyncore.close_all(server._map)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except socket.gaierror as error:
+        raise SystemExit(f"Cannot listen on {host} port {port}: {error.strerror}.") from None
+    except OSError as error:
+        raise SystemExit(f"Cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}.") from None
+
+
+def _url(host: str, listening: socket.socket) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listening.getsockname()[1]}"
+
+
+@contextmanager
+def _leaving() -> Iterator[list[int]]:
+    """The signals heard so far that ask us to leave."""
+    heard: list[int] = []
+
+    def hear(signum: int, _frame: FrameType | None) -> None:
+        heard.append(signum)
+
+    before = {signum: signal.signal(signum, hear) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield heard
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+# waitress can stop, but drops queued requests and unsent answers when it does (Pylons/waitress issue 198). So its loop
+# is turned from here, and once more for as long as somebody waits. This can go when waitress drains by itself.
+
+
+def _turn(server: Any) -> None:
+    # A signal may reach a worker's thread, and then it does not wake this one: so it never sleeps for long.
+    server.asyncore.loop(timeout=0.25, use_poll=True, map=server._map, count=1)
+
+
+def _drain(server: Any, asked_to_leave: list[int]) -> None:
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while _somebody_waits(server) and len(asked_to_leave) == 1 and time.monotonic() < until:
+        _turn(server)
+
+
+def _somebody_waits(server: Any) -> bool:
+    return any(
+        channel.request or channel.requests or channel.total_outbufs_len for channel in server.active_channels.values()
+    )

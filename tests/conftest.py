@@ -1,0 +1,77 @@
+"""One instant, one knowledge, and the service as each site has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+
+import pytest
+from encoding import Case, site_of
+from flask.testing import FlaskClient
+
+from cds_service.advisor import Advisor
+from cds_service.knowledge import Knowledge, load_knowledge
+from cds_service.rendering.wording import Wording, load_wording
+from cds_service.settings import Site
+from cds_service.web.app import create_app
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def now() -> datetime:
+    """The clock of every test: it stands still."""
+    return NOON
+
+
+@pytest.fixture(scope="session")
+def knowledge() -> Knowledge:
+    """The knowledge that ships with the service."""
+    return load_knowledge()
+
+
+@pytest.fixture(scope="session")
+def wording(knowledge: Knowledge) -> Wording:
+    """The card wording that ships with the service."""
+    return load_wording(knowledge=knowledge)
+
+
+AdvisorOf = Callable[[Case], Advisor]
+Door = Callable[[Case], FlaskClient]
+
+
+@pytest.fixture(scope="session")
+def advisor_of(knowledge: Knowledge, wording: Wording, now: datetime) -> AdvisorOf:
+    """The advisor of a case's site."""
+
+    @cache
+    def advisor(site: Site) -> Advisor:
+        return Advisor(knowledge, wording, site, lambda: now)
+
+    return lambda case: advisor(Site.from_table(site_of(case)))
+
+
+@pytest.fixture(scope="session")
+def front_door(advisor_of: AdvisorOf) -> Door:
+    """A caller of the service of a case's site, over HTTP."""
+
+    @cache
+    def door(advisor: Advisor) -> FlaskClient:
+        return create_app(advisor).test_client()
+
+    return lambda case: door(advisor_of(case))
+
+
+@pytest.fixture(scope="session")
+def advisor(knowledge: Knowledge, wording: Wording, now: datetime) -> Advisor:
+    """The advisor of a site that has approved esketamine, in a country where it is marketed for injection."""
+    protocol = {"id": "esketamine-iv", "approval": "SITE-PPD-01", "strength_mg_per_ml": 5}
+    site = Site.from_table({"name": "Test hospital", "country": "CN", "protocol": protocol})
+    return Advisor(knowledge, wording, site, lambda: now)
+
+
+@pytest.fixture(scope="session")
+def client(advisor: Advisor) -> FlaskClient:
+    """The front door of that advisor."""
+    return create_app(advisor).test_client()

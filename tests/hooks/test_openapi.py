@@ -1,0 +1,325 @@
+"""The published specification is well formed, its examples are true, and the code does what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cds_service.errors import RequestUnreadable, operation_outcome
+from cds_service.hooks.discovery import discovery_document
+from cds_service.hooks.request import HOOKS, MOST_DRAFT_ORDERS, MOST_PREFETCH_ENTRIES, parse_request
+from cds_service.hooks.response import (
+    LONGEST_SUMMARY,
+    Action,
+    Card,
+    HookResponse,
+    Link,
+    OverrideReason,
+    Source,
+    Suggestion,
+    Topic,
+)
+from cds_service.hooks.strict_json import MOST_BYTES, MOST_NODES
+
+SPEC: dict[str, Any] = yaml.safe_load(
+    (Path(__file__).parents[2] / "openapi.yaml").read_text(encoding="utf-8"),
+)
+OPERATIONS = [
+    (path, method, operation)
+    for path, item in SPEC["paths"].items()
+    for method, operation in item.items()
+    if method in {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+]
+PLACES = [f"{method.upper()} {path}" for path, method, _ in OPERATIONS]
+
+
+def walk(node: Any, path: str = "#") -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Every object of the specification but the examples, with its place."""
+    if isinstance(node, dict):
+        yield path, node
+    for name, inner in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        if name not in ("example", "examples"):
+            yield from walk(inner, f"{path}/{name}")
+
+
+def resolve(node: dict[str, Any]) -> dict[str, Any]:
+    """What stands at the place that a $ref names. KeyError if there is nothing."""
+    while "$ref" in node:
+        target: Any = SPEC
+        for step in node["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        node = target
+    return node
+
+
+TYPES: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "boolean": bool,
+    "integer": int,
+    "null": type(None),
+}
+
+
+def faults(value: Any, schema: dict[str, Any], at: str = "") -> Iterator[str]:
+    """Why a value does not fit a schema: as much of JSON Schema as the specification uses."""
+    schema = resolve(schema)
+    kinds = schema.get("type", [])
+    if kinds and not isinstance(value, tuple(TYPES[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds))):
+        yield f"{at} is not of type {kinds}"
+    if "const" in schema and value != schema["const"]:
+        yield f"{at} is not {schema['const']}"
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{at} is none of {schema['enum']}"
+    for inner in schema.get("allOf", ()):
+        yield from faults(value, inner, at)
+    if "oneOf" in schema and sum(not list(faults(value, inner, at)) for inner in schema["oneOf"]) != 1:
+        yield f"{at} fits not exactly one of the alternatives"
+    if isinstance(value, str):
+        if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
+            yield f"{at} is too short or too long"
+        if not re.search(schema.get("pattern", ""), value):
+            yield f"{at} does not match its pattern"
+    if isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            yield f"{at} has too few or too many items"
+        for place, item in enumerate(value):
+            yield from faults(item, schema.get("items", {}), f"{at}[{place}]")
+    if isinstance(value, dict):
+        yield from _faults_of_members(value, schema, at)
+
+
+def _faults_of_members(value: dict[str, Any], schema: dict[str, Any], at: str) -> Iterator[str]:
+    properties = schema.get("properties", {})
+    others = schema.get("additionalProperties", True)
+    needed = [*schema.get("required", ())]
+    needed += [name for given, names in schema.get("dependentRequired", {}).items() if given in value for name in names]
+    yield from (f"{at}.{name} is missing" for name in needed if name not in value)
+    for name, member in value.items():
+        if name in properties:
+            yield from faults(member, properties[name], f"{at}.{name}")
+        elif others is False:
+            yield f"{at}.{name} is unknown"
+        elif isinstance(others, dict):
+            yield from faults(member, others, f"{at}.{name}")
+
+
+# --- the specification by itself --------------------------------------------------------------------------------
+
+
+def test_it_is_openapi_3_1() -> None:
+    assert re.fullmatch(r"3\.1\.\d", SPEC["openapi"])
+    assert {"title", "version", "description", "license"} <= SPEC["info"].keys()
+    assert SPEC.keys() <= {"openapi", "info", "servers", "tags", "paths", "components"}
+
+
+def test_every_name_is_text() -> None:
+    # YAML reads a bare 200 as a number and a bare `on` as true.
+    assert [place for place, node in walk(SPEC) if not all(isinstance(name, str) for name in node)] == []
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
+    references = [node["$ref"] for _, node in walk(SPEC) if "$ref" in node]
+    named = {example["$ref"] for node in _all_examples() for example in node.values() if "$ref" in example}
+    for reference in {*references, *named}:
+        resolve({"$ref": reference})
+    components = {f"#/components/{kind}/{name}" for kind, held in SPEC["components"].items() for name in held}
+    assert components - {*references, *named} == set()
+
+
+def _all_examples() -> Iterator[dict[str, Any]]:
+    yield from (node["examples"] for place, node in walk(SPEC) if "schema" in node and "examples" in node)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=PLACES)
+def test_each_operation_is_described(path: str, method: str, operation: dict[str, Any]) -> None:
+    assert operation["operationId"]
+    assert operation["summary"]
+    assert all(re.fullmatch(r"[1-5]\d\d", status) for status in operation["responses"])
+    assert all(resolve(response)["description"] for response in operation["responses"].values())
+    declared = {parameter["name"] for parameter in SPEC["paths"][path].get("parameters", ())}
+    assert declared == set(re.findall(r"{(\w+)}", path))
+    assert ("requestBody" in operation) == (method == "post")
+
+
+def test_no_two_operations_have_the_same_id() -> None:
+    ids = [operation["operationId"] for _, _, operation in OPERATIONS]
+    assert len(ids) == len(set(ids))
+
+
+def test_what_is_required_is_also_described() -> None:
+    for place, node in walk(SPEC["components"]["schemas"]):
+        if isinstance(node.get("required"), list):
+            assert set(node["required"]) <= node.get("properties", {}).keys(), place
+
+
+def test_every_example_fits_its_schema() -> None:
+    held = [node for _, node in walk(SPEC) if "schema" in node and "examples" in node]
+    assert len(held) >= 10
+    for node in held:
+        for example in node["examples"].values():
+            assert list(faults(resolve(example)["value"], node["schema"])) == []
+
+
+# --- the specification and the code -----------------------------------------------------------------------------
+
+
+def schema(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def test_the_operations_are_the_ones_that_are_promised() -> None:
+    assert PLACES == [
+        "GET /cds-services",
+        "POST /cds-services/{id}",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /version",
+    ]
+
+
+def test_a_call_may_end_in_these_ways() -> None:
+    responses = SPEC["paths"]["/cds-services/{id}"]["post"]["responses"]
+    assert list(responses) == ["200", "400", "404", "405", "412", "413", "415"]
+    for status, response in responses.items():
+        content = resolve(response)["content"]
+        kind = "HookResponse" if status == "200" else "OperationOutcome"
+        assert all(held["schema"] == schema(kind) for held in content.values())
+
+
+def test_the_services_and_hooks_are_ours() -> None:
+    assert SPEC["components"]["schemas"]["ServiceId"]["enum"] == [service.id for service in HOOKS]
+    assert SPEC["components"]["schemas"]["Hook"]["enum"] == [service.hook for service in HOOKS]
+    assert list(SPEC["components"]["schemas"]["HookRequest"]["discriminator"]["mapping"]) == [s.hook for s in HOOKS]
+
+
+def test_the_limits_are_the_ones_of_the_code() -> None:
+    told = SPEC["components"]["responses"]["ContentTooLarge"]["description"]
+    assert f"{MOST_BYTES // 1024 // 1024} MiB" in told
+    assert f"{MOST_NODES:,} objects and arrays" in told
+    assert f"{MOST_PREFETCH_ENTRIES:,} prefetched entries" in told
+    assert f"{MOST_DRAFT_ORDERS} draft orders" in told
+    assert SPEC["components"]["schemas"]["Card"]["properties"]["summary"]["maxLength"] == LONGEST_SUMMARY
+
+
+@pytest.mark.parametrize("name", ["PatientView", "OrderSelect"])
+def test_the_example_requests_are_read(name: str) -> None:
+    body = SPEC["components"]["examples"][name]["value"]
+    assert parse_request(body).hook == body["hook"]
+
+
+@pytest.mark.parametrize(
+    ("hook", "context"),
+    [
+        ("patient-view", {"patientId": "1"}),
+        ("patient-view", {"userId": "Practitioner/1"}),
+        ("encounter-start", {"userId": "Practitioner/1", "patientId": "a b"}),
+        ("order-select", {"userId": "Practitioner/1", "patientId": "1"}),
+        ("order-sign", {"userId": "Practitioner/1", "patientId": "1", "draftOrders": {"resourceType": "List"}}),
+        ("encounter-discharge", {"userId": "Practitioner/1", "patientId": "1", "encounterId": 1}),
+        ("order-dispatch", {"userId": "Practitioner/1", "patientId": "1"}),
+    ],
+)
+def test_what_the_specification_forbids_the_code_refuses(hook: str, context: dict[str, Any]) -> None:
+    body = {"hook": hook, "hookInstance": "i", "context": context}
+    assert list(faults(body, schema("HookRequest"))) != []
+    with pytest.raises(RequestUnreadable):
+        parse_request(body)
+
+
+@pytest.mark.parametrize("service", HOOKS, ids=lambda service: service.id)
+def test_the_least_that_the_code_reads_the_specification_allows(service: Any) -> None:
+    context = {"userId": "Practitioner/1", "patientId": "Patient/1", "selections": []}
+    body = {"hook": service.hook, "hookInstance": "i", "context": context}
+    parse_request(body, service.hook)
+    assert list(faults(body, schema("HookRequest"))) == []
+
+
+def test_the_discovery_document_is_as_specified() -> None:
+    templates: dict[str, dict[str, str]] = {
+        service.id: {"patient": "Patient/{{context.patientId}}"} for service in HOOKS
+    }
+    templates[HOOKS[0].id] = {}
+    document = discovery_document(HOOKS, templates, "Send the prefetch.")
+    assert list(faults(document, schema("DiscoveryDocument"))) == []
+
+
+def test_an_error_is_as_specified() -> None:
+    assert list(faults(operation_outcome("structure", "the body is empty"), schema("OperationOutcome"))) == []
+
+
+# --- cards ------------------------------------------------------------------------------------------------------
+
+UUID = "6b2f1e0c-7a52-5a0e-9a53-0c5d2f8b4e11"
+DRAFT = {"resourceType": "ServiceRequest", "status": "draft"}
+FULL = Card(
+    uuid=UUID,
+    summary="Say the finding first",
+    indicator="critical",
+    source=Source(
+        "An advisor",
+        url="https://example.org",
+        icon="https://example.org/icon.png",
+        topic=Topic("TOPIC01", "https://example.org/topics", "A topic"),
+    ),
+    detail="**Why:** because.",
+    suggestions=(
+        Suggestion(
+            "Do it",
+            UUID,
+            actions=(
+                Action("create", "A new draft", resource=DRAFT),
+                Action("update", "The draft, changed", resource={**DRAFT, "id": "1"}),
+                Action("delete", "The draft, removed", resource_id="ServiceRequest/1"),
+            ),
+            is_recommended=True,
+        ),
+    ),
+    selection_behavior="at-most-one",
+    override_reasons=(OverrideReason("no", "https://example.org/reasons", "Not now"),),
+    links=(
+        Link("Read on", "https://example.org/more"),
+        Link("Open", "https://example.org/launch", "smart", app_context="{}", autolaunchable=True),
+    ),
+)
+BARE = Card(uuid=UUID, summary="Say the finding first", indicator="info", source=Source("An advisor"))
+
+
+def test_a_card_with_everything_is_as_specified() -> None:
+    response = HookResponse((FULL, BARE)).as_json()
+    assert list(faults(response, schema("HookResponse"))) == []
+    # Every member that the specification knows is in it, so none is misspelt.
+    card = FULL.as_json()
+    for name, shape in [("Card", card), ("Source", card["source"]), ("Link", card["links"][1])]:
+        assert set(SPEC["components"]["schemas"][name]["properties"]) == shape.keys()
+    actions = [action.as_json() for action in FULL.suggestions[0].actions]
+    assert set(SPEC["components"]["schemas"]["Action"]["properties"]) == set().union(*actions)
+
+
+def test_what_is_not_there_is_left_out() -> None:
+    assert BARE.as_json() == {
+        "uuid": UUID,
+        "summary": "Say the finding first",
+        "indicator": "info",
+        "source": {"label": "An advisor"},
+    }
+    assert Suggestion("Do it", UUID).as_json() == {"label": "Do it", "uuid": UUID}
+    assert HookResponse().as_json() == {"cards": []}
+
+
+def test_a_summary_of_139_characters_fits_and_one_of_140_does_not() -> None:
+    assert len(Card(uuid=UUID, summary="x" * 139, indicator="info", source=Source("a")).summary) == 139
+    for summary in ("x" * 140, ""):
+        with pytest.raises(ValueError, match="a summary has 1 to 139 characters"):
+            Card(uuid=UUID, summary=summary, indicator="info", source=Source("a"))
+
+
+def test_an_override_reason_has_words() -> None:
+    with pytest.raises(ValueError, match="needs its display"):
+        OverrideReason("no", "https://example.org/reasons")
