@@ -27,7 +27,7 @@ from cds_service.ehr.reading.orders import already_ordered, monitoring_ordered, 
 from cds_service.ehr.reading.view import View
 from cds_service.ehr.relevance import is_clinician, is_relevant, orders_prevention
 from cds_service.ehr.units import Units
-from cds_service.ehr.wanted import USAGE, queries
+from cds_service.ehr.wanted import USAGE, Wanted
 from cds_service.errors import ServiceError
 from cds_service.hooks.discovery import discovery_document
 from cds_service.hooks.request import HOOKS, HookRequest, parse_request, service_at, service_for
@@ -60,7 +60,7 @@ class Advisor:
         self.site = site
         self.clock = clock
         self._units = Units(knowledge.units)
-        self._wanted = queries(knowledge)
+        self._wanted = Wanted.by(knowledge)
         self._approval = approve(site, knowledge)
         OrderSet.of(knowledge)  # an order that is not valid FHIR is refused now, not at the bedside
         self._rows = Rows(
@@ -81,7 +81,7 @@ class Advisor:
         if not is_relevant(request, self.knowledge):
             return Advice(who, None, ())
         try:
-            consultation = self.consult(request, gather(request, self._wanted), now)
+            consultation = self.consult(request, gather(request, self._wanted.queries), now)
             return Advice(who, consultation, tuple(write(consultation, who, self.knowledge, self.wording, self.site)))
         except ServiceError:
             raise
@@ -131,7 +131,7 @@ class Advisor:
 
     def discovery(self) -> dict[str, Any]:
         """The discovery document. Its prefetch is computed from what the tables read."""
-        templates = {query.key: query.template for query in self._wanted}
+        templates = {query.key: query.template for query in self._wanted.queries}
         return discovery_document(HOOKS, {service.id: templates for service in HOOKS}, USAGE)
 
 

@@ -136,6 +136,12 @@ def blood_loss_not_caesarean(facts: Facts, grounds: Grounds) -> Finding:
 
 
 @derived
+def caesarean_done(facts: Facts, grounds: Grounds) -> Finding:
+    """A caesarean that has taken place, not one that is only ordered."""
+    return ABSENT if grounds.stage is Stage.PREGNANT else facts["caesarean"]
+
+
+@derived
 def vasopressor_explained(facts: Facts, grounds: Grounds) -> Finding:
     """A vasopressor infusion before birth under neuraxial anaesthesia: usual care (M05)."""
     if grounds.stage is Stage.PREGNANT and facts["neuraxial_anaesthesia"].state is State.PRESENT:

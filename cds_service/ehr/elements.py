@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from cds_service.clinical.moment import Moment, Precision
@@ -82,7 +83,12 @@ def code_in(concept: object) -> str | None:
 
 def moment(text: object, zone: tzinfo) -> Moment | None:
     """A FHIR date, dateTime or instant as precisely as it was written; None when it is none. No zone means `zone`."""
-    if not isinstance(text, str) or not (match := _DATE_TIME.fullmatch(text.strip())):
+    return _moment(text, zone) if isinstance(text, str) else None
+
+
+@lru_cache(maxsize=8192)  # the same instants come again and again within a chart
+def _moment(text: str, zone: tzinfo) -> Moment | None:
+    if not (match := _DATE_TIME.fullmatch(text.strip())):
         return None
     year, month, day, hour, minute, second, fraction, offset = match.groups()
     try:

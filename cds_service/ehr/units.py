@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -32,7 +33,7 @@ class Units:
             return None
         return unit if unit in self._by_code else self._by_spelling.get(" ".join(unit.lower().split()))
 
-    def convert(self, quantity: object, unit: str) -> Fraction | None:
+    def convert(self, quantity: object, unit: str) -> Decimal | Fraction | None:
         """The exact value of a FHIR Quantity in `unit` (a UCUM code); None when the unit is unknown or another kind."""
         if not isinstance(quantity, dict) or quantity.get("comparator"):
             return None
@@ -43,6 +44,8 @@ class Units:
         wanted = self._by_code.get(unit, (unit, Fraction(1)))
         if found is None:
             return None
+        if found == unit:
+            return value
         base, factor = self._by_code[found]
         if base != wanted[0]:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +51,21 @@ class Query:
     type: str
     template: str
     concepts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """All that is asked, and for each Observation concept the keys of the queries that ask for it."""
+
+    queries: tuple[Query, ...]
+    asking: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def by(cls, knowledge: Knowledge) -> Wanted:
+        """What these tables read."""
+        asked = queries(knowledge)
+        concepts = {concept for query in asked for concept in query.concepts}
+        return cls(asked, {c: tuple(q.key for q in asked if c in q.concepts) for c in concepts})
 
 
 def queries(knowledge: Knowledge) -> tuple[Query, ...]:

@@ -26,42 +26,44 @@ class Read:
 
 def read(view: View, drafted: tuple[DraftedOrder, ...], site: Site) -> Read:
     """Every fact that the tables ask of a chart, as of the view's instant. Never raises on an odd resource."""
-    listed = observations.entries(view)
+    observed = observations.observe(view)
     problems = conditions.read_problems(view)
     where = {
-        "birth": pregnancy.read_birth(view, listed),
+        "birth": pregnancy.read_birth(view, observed),
         "delivery_order": ordered.read_delivery_order(view.chart, view.knowledge),
-        "due_date_ahead": pregnancy.read_due_date(view, listed),
-        "pregnancy": any_of(conditions.is_pregnant(problems, view.now), pregnancy.read_pregnancy_status(view, listed)),
+        "due_date_ahead": pregnancy.read_due_date(view, observed),
+        "pregnancy": any_of(
+            conditions.is_pregnant(problems, view.now), pregnancy.read_pregnancy_status(view, observed)
+        ),
     }
     stage = stage_of(Facts(where, view.now), view.knowledge.times)
     # A birth long ago is not the end of this pregnancy: what was lost or done then says nothing about now.
     born = stage in {Stage.AFTER_BIRTH, Stage.POSTPARTUM}
     birth = where["birth"] if born else ABSENT
-    began = pregnancy.began(view, listed, birth)
+    began = pregnancy.began(view, observed, birth)
     since = pregnancy.this_birth_since(view, birth)
     findings: dict[str, Finding] = {
         **where,
         **conditions.read_conditions(view, problems, began),
         **patient.read_allergies(view, empty_means_none=site.empty_allergy_list_means_none),
         **medicines.read_medicines(view, elsewhere=site.administrations_elsewhere),
-        **observations.read_observations(view, listed, birth.at),
-        **pregnancy.read_mode(view, listed, born=born, since=since),
+        **observations.read_observations(view, observed, birth.at),
+        **pregnancy.read_mode(view, observed, born=born, since=since),
         **pregnancy.read_anaesthesia(view, since),
         **screen(
-            screens.read_forms(view, listed),
+            screens.read_forms(view, observed),
             received=screens.forms_had(view) is Had.WHOLE,
             encounter_began=pregnancy.encounter_began(view),
             table=view.knowledge.screens,
             now=view.now,
         ),
         "age": patient.read_age(view),
-        "asa_class": pregnancy.read_asa(view, listed, began),
-        "bipolar_screen": screens.read_bipolar_screen(view, listed, began),
-        "breastfeeding_recorded": pregnancy.read_breastfeeding(view, listed),
+        "asa_class": pregnancy.read_asa(view, observed, began),
+        "bipolar_screen": screens.read_bipolar_screen(view, observed, began),
+        "breastfeeding_recorded": pregnancy.read_breastfeeding(view, observed),
         "prevention_order_nasal": _nasal(drafted),
     }
-    return Read(Facts(findings, view.now), stage, pregnancy.read_assessments(view, listed))
+    return Read(Facts(findings, view.now), stage, pregnancy.read_assessments(view, observed))
 
 
 def _nasal(drafted: tuple[DraftedOrder, ...]) -> Finding:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from fractions import Fraction
 from typing import Any, Final
 
-from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, unknown
+from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, Number, State, unknown
 from cds_service.clinical.moment import Moment
 from cds_service.ehr.chart import Had
 from cds_service.ehr.elements import (
@@ -31,7 +31,7 @@ _COUNTS: Final = frozenset({"final", "amended", "corrected"})
 _VITAL: Final = _COUNTS | {"preliminary"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """
     One Observation of hers that may count: what it is about, when, and the resource itself.
@@ -52,7 +52,7 @@ class Entry:
 class Reading:
     """One number with its date and evidence. `value` is None when the entry is about this, but cannot be believed."""
 
-    value: Fraction | None
+    value: Number | None
     at: Moment | None
     rank: tuple[str, str]
     evidence: Evidence
@@ -60,9 +60,35 @@ class Reading:
     doubt: Doubt | None = None
 
 
-def entries(view: View) -> tuple[Entry, ...]:
-    """Every Observation that may count for anything: hers, not in error, and not about somebody else by `focus`."""
-    return tuple(_entries(view))
+class Observed:
+    """Every Observation that may count: hers, not in error, not about somebody else. Looked up by what it is about."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._about: dict[str, list[Entry]] = {}
+        self._all = tuple(entries)
+        for entry in self._all:
+            for concept in {concept for _, concepts in entry.parts for concept in concepts}:
+                self._about.setdefault(concept, []).append(entry)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._all)
+
+    def about(self, concept: str) -> Iterable[Entry]:
+        """The entries that are about a concept, themselves or in a component, in the chart's order."""
+        return self._about.get(concept, ())
+
+    def of(self, concept: str, statuses: frozenset[str] = _COUNTS) -> Iterator[Entry]:
+        """The entries that are themselves about a concept, and whose status counts."""
+        return (e for e in self.about(concept) if concept in e.concepts and e.status in statuses)
+
+    def about_any(self, concepts: Iterable[str]) -> list[Entry]:
+        """The entries that are about any of these, each once."""
+        return list(dict.fromkeys(entry for concept in concepts for entry in self.about(concept)))
+
+
+def observe(view: View) -> Observed:
+    """The Observations of a chart, indexed."""
+    return Observed(_entries(view))
 
 
 def _entries(view: View) -> Iterator[Entry]:
@@ -105,18 +131,13 @@ def when(resource: Resource, zone: tzinfo) -> Moment | None:
     return at
 
 
-def read_observations(view: View, listed: tuple[Entry, ...], birth: Moment | None) -> dict[str, Finding]:
+def read_observations(view: View, observed: Observed, birth: Moment | None) -> dict[str, Finding]:
     """Every fact of the observation table, and the blood pressure as a pair."""
     times = view.knowledge.times
     found: dict[str, Finding] = {}
     readings: dict[str, list[Reading]] = {}
-    about: dict[str, list[Entry]] = {}
-    for entry in listed:
-        for concept in {concept for _, concepts in entry.parts for concept in concepts}:
-            about.setdefault(concept, []).append(entry)
     for row in view.knowledge.observations.row:
-        listed_for_row = [entry for concept in row.concepts for entry in about.get(concept, ())]
-        readings[row.fact] = list(_readings(row, listed_for_row, view))
+        readings[row.fact] = list(_readings(row, observed.about_any(row.concepts), view))
         recent = [r for r in readings[row.fact] if _in_window(row, r, view.now, times, birth)]
         found[row.fact] = _find(row, readings[row.fact], recent, view.had_for(*row.concepts), view.now)
     found["blood_pressure"] = _pressure(
@@ -127,10 +148,10 @@ def read_observations(view: View, listed: tuple[Entry, ...], birth: Moment | Non
     return found
 
 
-def _readings(row: ObservationFact, listed: Iterable[Entry], view: View) -> Iterator[Reading]:
+def _readings(row: ObservationFact, entries: Iterable[Entry], view: View) -> Iterator[Reading]:
     wanted = frozenset(row.concepts)
     accepted = _VITAL if row.preliminary else _COUNTS
-    for entry in listed:
+    for entry in entries:
         if entry.status not in accepted:
             continue
         for holder in (part for part, concepts in entry.parts if concepts & wanted):
@@ -163,7 +184,7 @@ def _not_measured(entry: Entry, knowledge: Knowledge) -> bool:
     return False
 
 
-def _value(row: ObservationFact, holder: Mapping[str, Any], units: Units) -> tuple[Fraction | None, Doubt | None]:
+def _value(row: ObservationFact, holder: Mapping[str, Any], units: Units) -> tuple[Number | None, Doubt | None]:
     quantity = holder.get("valueQuantity")
     if not isinstance(quantity, dict) or quantity.get("value") is None:
         told = any(name.startswith("value") and name != "valueQuantity" for name in holder)
@@ -191,7 +212,7 @@ def _times_upper_limit(holder: Mapping[str, Any], quantity: Mapping[str, Any], u
                 code,
             )
             if value is not None and upper:
-                return value / upper
+                return Fraction(value) / Fraction(upper)
     return None
 
 
@@ -316,8 +337,8 @@ def _weights(readings: list[Reading], times: TimeTable, now: datetime, birth: Mo
     for n, earlier in enumerate(recent):
         for later in recent[n + 1 :]:
             if _same_side(earlier, later, birth) and earlier.value is not None and later.value is not None:
-                most = abs(earlier.value) * Fraction(times.weight_conflict_percent) / 100
-                if abs(later.value - earlier.value) > most:
+                first, second = Fraction(earlier.value), Fraction(later.value)
+                if abs(second - first) > abs(first) * Fraction(times.weight_conflict_percent) / 100:
                     return unknown(Doubt.CONFLICTING, earlier.evidence, later.evidence)
     if recent and (value := recent[-1].value) is not None:
         low, high = times.weight_believable_kg

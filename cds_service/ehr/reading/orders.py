@@ -502,7 +502,7 @@ class _Reader:
         if value is None or value <= 0 or not -12 <= value.adjusted() <= 12:
             return None
         found = self.units.convert(quantity, unit)
-        return found if found is not None and found < _LARGEST else None
+        return Fraction(found) if found is not None and found < _LARGEST else None
 
     def _written(self, digits: str, token: str, unit: str) -> Fraction | None:
         """A number and a unit in a text. "1,000" may be a thousand or one: it is not read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
@@ -19,7 +19,7 @@ from cds_service.ehr.elements import (
     span,
     texts,
 )
-from cds_service.ehr.reading.observations import Entry
+from cds_service.ehr.reading.observations import Observed
 from cds_service.ehr.reading.view import View
 from cds_service.knowledge.terminology import Terminology
 
@@ -31,7 +31,7 @@ _ORDERED: Final = frozenset({"active", "on-hold", "draft", "completed"})
 _COUNTS: Final = frozenset({"final", "amended", "corrected"})
 
 
-def began(view: View, listed: tuple[Entry, ...], birth: Finding) -> datetime:
+def began(view: View, observed: Observed, birth: Finding) -> datetime:
     """
     When this pregnancy began: last menstrual period, else 280 days before the due date, else 300 days ago.
 
@@ -42,30 +42,25 @@ def began(view: View, listed: tuple[Entry, ...], birth: Finding) -> datetime:
     end = birth.at.latest if birth.at is not None else view.now
     longest = timedelta(days=times.pregnancy_days)
     overdue = timedelta(days=times.pregnancy_days - times.gestation_days)
-    periods = [m.earliest for m in _dates(listed, "last_menstrual_period", view.zone)]
+    periods = [m.earliest for m in _dates(observed, "last_menstrual_period", view.zone)]
     if hers := [start for start in periods if end - longest <= start <= end]:
         return max(hers)
-    due = _dates(listed, "due_date", view.zone)
+    due = _dates(observed, "due_date", view.zone)
     if ahead := [m.earliest for m in due if end - overdue <= m.latest and m.earliest <= end + longest]:
         return max(ahead) - timedelta(days=times.gestation_days)
     return view.now - longest
 
 
-def _dates(listed: Iterable[Entry], concept: str, zone: tzinfo) -> list[Moment]:
-    found = []
-    for entry in listed:
-        if concept in entry.concepts and entry.status in _COUNTS:
-            at = moment(entry.resource.get("valueDateTime"), zone)
-            if at is not None:
-                found.append(at)
-    return found
+def _dates(observed: Observed, concept: str, zone: tzinfo) -> list[Moment]:
+    found = (moment(entry.resource.get("valueDateTime"), zone) for entry in observed.of(concept))
+    return [at for at in found if at is not None]
 
 
-def read_birth(view: View, listed: tuple[Entry, ...]) -> Finding:
+def read_birth(view: View, observed: Observed) -> Finding:
     """Birth of the last child, cord clamp or completed delivery procedure: the latest that is not in the future."""
     found = [
         (at, evidence)
-        for at, evidence in (*_births_observed(view, listed), *_births_done(view))
+        for at, evidence in (*_births_observed(view, observed), *_births_done(view))
         if not at.is_future(view.now)
     ]
     if not found:
@@ -74,8 +69,8 @@ def read_birth(view: View, listed: tuple[Entry, ...]) -> Finding:
     return Finding(State.PRESENT, (evidence,), at=at)
 
 
-def _births_observed(view: View, listed: Iterable[Entry]) -> Iterator[tuple[Moment, Evidence]]:
-    for entry in listed:
+def _births_observed(view: View, observed: Observed) -> Iterator[tuple[Moment, Evidence]]:
+    for entry in observed:
         if entry.status not in _COUNTS:
             continue
         named = entry.concepts & {"birth_time", "cord_clamp_time"}
@@ -101,19 +96,18 @@ def performed(procedure: Resource, zone: tzinfo) -> Moment | None:
     return at
 
 
-def read_due_date(view: View, listed: tuple[Entry, ...]) -> Finding:
+def read_due_date(view: View, observed: Observed) -> Finding:
     """Is a due date ahead?"""
-    for at in _dates(listed, "due_date", view.zone):
+    for at in _dates(observed, "due_date", view.zone):
         if at.latest >= view.now:
             return Finding(State.PRESENT, at=at)
     return ABSENT
 
 
-def read_pregnancy_status(view: View, listed: Iterable[Entry]) -> Finding:
+def read_pregnancy_status(view: View, observed: Observed) -> Finding:
     """Pregnancy by an Observation of pregnancy status, beside the problem list."""
-    for entry in listed:
-        asked = "pregnancy_status" in entry.concepts and entry.status in _COUNTS
-        if asked and "pregnancy" in view.means(entry.resource.get("valueCodeableConcept"), "pregnancy"):
+    for entry in observed.of("pregnancy_status"):
+        if "pregnancy" in view.means(entry.resource.get("valueCodeableConcept"), "pregnancy"):
             return present(entry.evidence)
     return ABSENT
 
@@ -135,7 +129,7 @@ def this_birth_since(view: View, birth: Finding) -> datetime:
     return min(day_before, start.earliest) if start is not None else day_before
 
 
-def read_mode(view: View, listed: Iterable[Entry], *, born: bool, since: datetime) -> dict[str, Finding]:
+def read_mode(view: View, observed: Observed, *, born: bool, since: datetime) -> dict[str, Finding]:
     """
     Mode of delivery: after birth from what was done, before it from what is drafted or ordered.
 
@@ -143,7 +137,7 @@ def read_mode(view: View, listed: Iterable[Entry], *, born: bool, since: datetim
     """
     caesarean: list[Evidence] = []
     vaginal: list[Evidence] = []
-    for evidence, means in _modes(view, listed, born=born, since=since):
+    for evidence, means in _modes(view, observed, born=born, since=since):
         if "caesarean" in means:
             caesarean.append(evidence)
         elif "vaginal_birth" in means:
@@ -165,11 +159,9 @@ def _silence(view: View) -> Doubt:
     return Doubt.NOT_RECORDED if all(h is Had.WHOLE for h in asked) else Doubt.NOT_RECEIVED
 
 
-def _modes(
-    view: View, listed: Iterable[Entry], *, born: bool, since: datetime
-) -> Iterator[tuple[Evidence, frozenset[str]]]:
-    for entry in listed:
-        if "delivery_method" in entry.concepts and entry.status in _COUNTS and _is_since(entry.at, since):
+def _modes(view: View, observed: Observed, *, born: bool, since: datetime) -> Iterator[tuple[Evidence, frozenset[str]]]:
+    for entry in observed.of("delivery_method"):
+        if _is_since(entry.at, since):
             yield entry.evidence, view.means(entry.resource.get("valueCodeableConcept"), "pregnancy")
     # Before the birth a completed delivery is one of an earlier child.
     wanted_status = _DONE if born else _UNDER_WAY - _DONE
@@ -217,11 +209,11 @@ def read_anaesthesia(view: View, since: datetime) -> dict[str, Finding]:
 # --- the rest of the stay -------------------------------------------------------------------------
 
 
-def read_asa(view: View, listed: Iterable[Entry], pregnancy_began: datetime) -> Finding:
+def read_asa(view: View, observed: Observed, pregnancy_began: datetime) -> Finding:
     """ASA physical status 1 to 6, this pregnancy: as a coded class, a number, or a Roman numeral."""
     terms = view.knowledge.terminology
     found: list[tuple[Moment | None, int | None, Evidence]] = []
-    for entry in listed:
+    for entry in observed.about_any(("asa_score", *_ASA_CLASSES)):
         if entry.status not in _COUNTS:
             continue
         own_class = _asa_class(entry.concepts)
@@ -242,6 +234,9 @@ def read_asa(view: View, listed: Iterable[Entry], pregnancy_began: datetime) -> 
         return unknown(Doubt.UNREADABLE, *evidence)
     numbers = tuple(sorted(v for v in values if v is not None))
     return Finding(State.PRESENT, evidence, values=numbers, conflict=len(numbers) > 1)
+
+
+_ASA_CLASSES: Final = tuple(f"asa_class_{n}" for n in range(1, 7))
 
 
 def _asa_class(concepts: frozenset[str]) -> int | None:
@@ -275,9 +270,9 @@ def _asa_value(resource: Resource, terms: Terminology) -> int | None:
     return None
 
 
-def read_breastfeeding(view: View, listed: Iterable[Entry]) -> Finding:
+def read_breastfeeding(view: View, observed: Observed) -> Finding:
     """Assumed, unless the latest entry says no (M04)."""
-    said = [e for e in listed if "breastfeeding_status" in e.concepts and e.status in _COUNTS]
+    said = list(observed.of("breastfeeding_status"))
     dated = sorted((e for e in said if e.at is not None), key=lambda e: (e.at.latest if e.at else _EVER, e.issued))
     for entry in (*reversed(dated), *(e for e in said if e.at is None)):
         value = entry.resource
@@ -291,7 +286,7 @@ def read_breastfeeding(view: View, listed: Iterable[Entry]) -> Finding:
     return Finding(State.PRESENT)
 
 
-def read_assessments(view: View, listed: Iterable[Entry]) -> tuple[Moment, ...]:
+def read_assessments(view: View, observed: Observed) -> tuple[Moment, ...]:
     """Each suicide risk assessment that is recorded, with its date."""
     found = [
         at
@@ -300,9 +295,5 @@ def read_assessments(view: View, listed: Iterable[Entry]) -> tuple[Moment, ...]:
         and (at := performed(procedure, view.zone)) is not None
         and "suicide_risk_assessment" in view.means(procedure.get("code"), "screens")
     ]
-    found += [
-        entry.at
-        for entry in listed
-        if entry.at is not None and "suicide_risk_assessment" in entry.concepts and entry.status in _COUNTS
-    ]
+    found += [entry.at for entry in observed.of("suicide_risk_assessment") if entry.at is not None]
     return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -24,7 +24,7 @@ from cds_service.ehr.elements import (
     relative,
     texts,
 )
-from cds_service.ehr.reading.observations import Entry
+from cds_service.ehr.reading.observations import Observed
 from cds_service.ehr.reading.view import View
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.shapes import Instrument
@@ -51,13 +51,13 @@ class _Piece:
     clashes: bool = False
 
 
-def read_forms(view: View, listed: tuple[Entry, ...]) -> dict[str, tuple[Form, ...]]:
+def read_forms(view: View, observed: Observed) -> dict[str, tuple[Form, ...]]:
     """The forms of each instrument, by its fact name, in a stable order."""
     questionnaires = _questionnaires(view.chart)
     minutes = timedelta(minutes=view.knowledge.screens.same_form_minutes)
     found = {}
     for instrument in view.knowledge.screens.instrument:
-        pieces = [*_observed(instrument, listed, view.knowledge), *_responded(instrument, questionnaires, view)]
+        pieces = [*_observed(instrument, observed, view.knowledge), *_responded(instrument, questionnaires, view)]
         found[instrument.fact] = tuple(_form(instrument, group) for group in _grouped(pieces, minutes))
     return found
 
@@ -70,14 +70,12 @@ def forms_had(view: View) -> Had:
 # --- Observations ---------------------------------------------------------------------------------
 
 
-def _observed(instrument: Instrument, listed: Iterable[Entry], knowledge: Knowledge) -> Iterator[_Piece]:
+def _observed(instrument: Instrument, observed: Observed, knowledge: Knowledge) -> Iterator[_Piece]:
     places = {concept: n for n, concept in enumerate(instrument.items, start=1)}
     total_codes = {instrument.panel, *([instrument.total] if instrument.total else [])}
-    wanted = total_codes | set(places)
-    for entry in listed:
+    wanted = (*instrument.items, *sorted(total_codes))
+    for entry in observed.about_any(wanted):
         if entry.status not in _COUNTS:
-            continue
-        if not any(says & wanted for _, says in entry.parts):
             continue
         links = {
             target
@@ -399,16 +397,14 @@ def _form(instrument: Instrument, pieces: list[_Piece]) -> Form:
 # --- the bipolar screen ---------------------------------------------------------------------------
 
 
-def read_bipolar_screen(view: View, listed: Iterable[Entry], pregnancy_began: datetime) -> Finding:
+def read_bipolar_screen(view: View, observed: Observed, pregnancy_began: datetime) -> Finding:
     """
     Positive, negative or unknown, this pregnancy. A value, an interpretation, a boolean.
 
     Any positive warns; to reassure, the latest must be negative and surely of this pregnancy.
     """
     seen = [
-        (entry.at, _result(entry.resource, view.knowledge), entry.evidence)
-        for entry in listed
-        if "bipolar_screen" in entry.concepts and entry.status in _COUNTS
+        (entry.at, _result(entry.resource, view.knowledge), entry.evidence) for entry in observed.of("bipolar_screen")
     ]
     fresh = [s for s in seen if s[0] is None or s[0].latest >= pregnancy_began]
     if positive := [e for at, result, e in fresh if result is True]:

@@ -9,7 +9,7 @@ from cds_service.clinical.facts import Doubt
 from cds_service.ehr.chart import Chart, Had
 from cds_service.ehr.elements import codings, texts
 from cds_service.ehr.units import Units
-from cds_service.ehr.wanted import Query
+from cds_service.ehr.wanted import Wanted
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.terminology import Terminology
 
@@ -17,14 +17,14 @@ from cds_service.knowledge.terminology import Terminology
 @dataclass(frozen=True, slots=True)
 class View:
     """
-    `now` is aware; `zone` is where a date without a zone was written. `wanted` are the queries that were asked, so
-    that what was not asked can be told from what is not there.
+    `now` is aware; `zone` is where a date without a zone was written. `wanted` is what was asked, so that
+    what was not asked can be told from what is not there.
     """
 
     chart: Chart
     knowledge: Knowledge
     units: Units
-    wanted: tuple[Query, ...]
+    wanted: Wanted
     now: datetime
     zone: tzinfo
 
@@ -34,8 +34,8 @@ class View:
 
     def had_for(self, *concepts: str) -> Had:
         """How the Observation queries that ask for these concepts were answered; the worst of them."""
-        asked = {q.key for q in self.wanted if q.type == "Observation" and not q.concepts.isdisjoint(concepts)}
-        return min((self.chart.had[key] for key in asked), default=Had.NOT_ASKED)
+        asking, had = self.wanted.asking, self.chart.had
+        return min((had[key] for concept in concepts for key in asking.get(concept, ())), default=Had.NOT_ASKED)
 
     def means(self, concept: object, domain: str) -> frozenset[str]:
         """What a CodeableConcept stands for."""
