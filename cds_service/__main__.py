@@ -20,7 +20,7 @@ from cds_service.clinical.approval import NOT_MARKETED, ceiling_defects, defects
 from cds_service.errors import KnowledgeUnfit, RequestUnreadable, SiteUnfit
 from cds_service.knowledge import load_knowledge
 from cds_service.rendering.wording import load_wording
-from cds_service.settings import DEFAULT_SITE, Site
+from cds_service.settings import DEFAULT_SITE, Settings, Site
 
 app = typer.Typer(
     name="cds-service",
@@ -68,8 +68,9 @@ def serve(
     from cds_service.web.server import serve as listen
 
     advisor = _advisor(_site(site), _now)
+    public = Settings.from_environment().public_base_url
     typer.echo("Without authentication: for this machine only.")
-    listen(create_app(advisor), host, port, announce="CDS Hooks at {url}/cds-services")
+    listen(create_app(advisor), host, port, announce=f"CDS Hooks at {public or '{url}'}/cds-services")
 
 
 @app.command()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from cds_service.advisor import Advisor
 from cds_service.errors import RequestUnreadable, ServiceError
@@ -15,7 +15,10 @@ from cds_service.hooks.request import parse_request
 from cds_service.hooks.strict_json import read_json, write_json
 from cds_service.rendering.explanation import as_json, as_text
 
-STDIN = Path("-")
+STDIN: Final = Path("-")
+# A file is the user's own: a whole chart may stand in one line.
+_MOST_BYTES: Final = 256 * 1024 * 1024
+_MOST_NODES: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,30 +115,32 @@ def evaluate(
     """
     failed = 0
     for asked in requests:
-        try:
-            request = parse_request(read_json(asked.body))
-            advice = advisor.advise(request)
-        except ServiceError as error:
+        told, text, error = _answered(asked, advisor)
+        if error is not None:
             failed += 1
-            tell(
-                _line({"hookInstance": None, "service": None, "error": str(error)})
-                if as_lines
-                else f"{asked.where}: {error}"
-            )
-        except Exception as error:  # one bad request must not end the batch; no value of it is told
-            failed += 1
-            said = f"unexpected {type(error).__name__}"
-            tell(
-                _line({"hookInstance": None, "service": None, "error": said}) if as_lines else f"{asked.where}: {said}"
-            )
-        else:
-            if as_lines:
-                tell(_line(as_json(advice.consultation, advice.who, advice.cards)))
-            else:
-                tell(as_text(advice.consultation, advice.who, advice.cards, advisor.knowledge.says))
+        tell(write_json(told).decode() if as_lines else text)
         went(asked.size)
     return failed
 
 
-def _line(told: dict[str, Any]) -> str:
-    return write_json(told).decode()
+def _answered(asked: Asked, advisor: Advisor) -> tuple[dict[str, Any], str, str | None]:
+    """One request: the object and the text that tell its answer, and what was wrong with it, if anything."""
+    instance: str | None = None
+    try:
+        body = read_json(asked.body, most_bytes=_MOST_BYTES, most_nodes=_MOST_NODES)
+        instance = _instance(body)
+        advice = advisor.advise(parse_request(body))
+    except ServiceError as refused:
+        error = str(refused)
+    except Exception as unexpected:  # one bad request must not end the batch, and no value of it is told
+        error = f"unexpected {type(unexpected).__name__}"
+    else:
+        told = as_json(advice.consultation, advice.who, advice.cards)
+        return told, as_text(advice.consultation, advice.who, advice.cards, advisor.knowledge.says), None
+    return {"hookInstance": instance, "service": None, "error": error}, f"{asked.where}: {error}", error
+
+
+def _instance(body: object) -> str | None:
+    """The hookInstance of a request that may otherwise be unreadable, so that its line can be found again."""
+    instance = body.get("hookInstance") if isinstance(body, dict) else None
+    return instance if isinstance(instance, str) and len(instance) <= 128 and instance.isprintable() else None

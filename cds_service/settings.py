@@ -104,16 +104,17 @@ DEFAULT_SITE = Site(name="No site file", country="ZZ")
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment, read once. `CDS_PUBLIC_BASE_URL`: where callers reach us."""
+    """The environment, read once. `CDS_PUBLIC_BASE_URL`: how callers reach us, when a proxy stands in between."""
 
-    public_base_url: str
+    public_base_url: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        url = environment.get("CDS_PUBLIC_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
-        if not url.startswith(("http://", "https://")):
+        """Raises SiteUnfit when a setting cannot be used."""
+        url = environment.get("CDS_PUBLIC_BASE_URL", "").rstrip("/")
+        if url and not url.startswith(("http://", "https://")):
             raise SiteUnfit("CDS_PUBLIC_BASE_URL: not an http or https URL")
-        return cls(public_base_url=url)
+        return cls(public_base_url=url or None)
 
 
 def _in_a_line(where: str, defect: Any) -> str:

@@ -27,6 +27,12 @@ def reference_of(resource: Resource) -> str:
     return f"{kind}/{id_}" if isinstance(id_, str) and _ID.fullmatch(id_) else kind
 
 
+def status_of(resource: Resource) -> str:
+    """The status, or "" when it is none: an object in its place must cost this resource, not the answer."""
+    status = resource.get("status")
+    return status if isinstance(status, str) else ""
+
+
 def relative(reference: object) -> str | None:
     """
     `Type/id` of a FHIR Reference, or of its text; None when it points nowhere.

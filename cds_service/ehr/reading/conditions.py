@@ -56,7 +56,14 @@ def is_pregnant(problems: Iterable[Problem], now: datetime) -> Finding:
 def read_conditions(view: View, problems: tuple[Problem, ...], pregnancy_began: datetime) -> dict[str, Finding]:
     """Every fact of the condition table, and whether the problem list was received whole."""
     had = view.had("problems")
-    found = {row.fact: _find(row, problems, had, view.now, pregnancy_began) for row in view.knowledge.conditions.row}
+    silence = ABSENT if had is Had.WHOLE else unknown(missing(had))
+    named = frozenset(concept for p in problems for concept in (*p.meaning.says, *p.meaning.hints))
+    found = {
+        row.fact: silence
+        if named.isdisjoint(row.concepts)
+        else _find(row, problems, silence, view.now, pregnancy_began)
+        for row in view.knowledge.conditions.row
+    }
     # An empty problem list is a known none, and worth asking about.
     empty = had is Had.WHOLE and not view.chart.of("Condition")
     found["no_problems_recorded"] = Finding(State.PRESENT) if empty else ABSENT
@@ -135,7 +142,7 @@ def _is_severe(resource: Resource, table: ConditionTable) -> bool:
 
 
 def _find(
-    row: ConditionFact, problems: tuple[Problem, ...], had: Had, now: datetime, pregnancy_began: datetime
+    row: ConditionFact, problems: tuple[Problem, ...], silence: Finding, now: datetime, pregnancy_began: datetime
 ) -> Finding:
     wanted = frozenset(row.concepts)
     unless = frozenset(row.unless)
@@ -154,7 +161,7 @@ def _find(
         return Finding(State.PRESENT, tuple(p.evidence for p in said), at=at)
     if hinted:
         return unknown(Doubt.UNCLEAR, *(p.evidence for p in hinted))
-    return ABSENT if had is Had.WHOLE else unknown(missing(had))
+    return silence
 
 
 def _counts(row: ConditionFact, problem: Problem, now: datetime, pregnancy_began: datetime) -> bool:

@@ -21,6 +21,7 @@ from cds_service.ehr.elements import (
     reference_of,
     relative,
     span,
+    status_of,
     texts,
 )
 from cds_service.ehr.reading.view import View, missing
@@ -190,7 +191,7 @@ def has_reason(resource: Resource) -> bool:
 def _order(
     resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge, zone: tzinfo, *, drafted: bool
 ) -> Iterator[Medicine]:
-    status = resource.get("status")
+    status = status_of(resource)
     if resource.get("doNotPerform") is True or (not drafted and status not in _ORDER_ACTIVE | _ORDER_ENDED):
         return
     if drafted and status in {"cancelled", "entered-in-error"}:
@@ -235,7 +236,7 @@ def _order_ends(resource: Resource, zone: tzinfo) -> Moment | None:
 def _administration(
     resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge, zone: tzinfo, prevention: set[str]
 ) -> Iterator[Medicine]:
-    status = resource.get("status")
+    status = status_of(resource)
     if status not in _GIVEN | _RUNNING:
         return
     start, end = span(resource.get("effectivePeriod"), zone)
@@ -258,7 +259,7 @@ def _administration(
 def _statement(
     resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge, zone: tzinfo
 ) -> Iterator[Medicine]:
-    status = resource.get("status")
+    status = status_of(resource)
     _, end = span(resource.get("effectivePeriod"), zone)
     at = moment(resource.get("effectiveDateTime"), zone)
     if status in _REPORT_ACTIVE:

@@ -6,7 +6,7 @@ from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Evidence, Finding, present
 from cds_service.ehr.chart import Chart
-from cds_service.ehr.elements import Resource, reference_of
+from cds_service.ehr.elements import Resource, reference_of, status_of
 from cds_service.ehr.reading.medicines import concepts_of
 from cds_service.ehr.reading.view import meaning_of
 from cds_service.knowledge import Knowledge
@@ -25,7 +25,7 @@ def is_delivery_order(order: Resource, knowledge: Knowledge) -> bool:
 
     Medicines for bleeding (ergot, carboprost, tranexamic acid) are not.
     """
-    if order.get("doNotPerform") is True or order.get("status") in _DEAD:
+    if order.get("doNotPerform") is True or status_of(order) in _DEAD:
         return False
     terms = knowledge.terminology
     kind = order.get("resourceType")
@@ -38,7 +38,7 @@ def is_delivery_order(order: Resource, knowledge: Knowledge) -> bool:
 
 def is_anaesthesia_order(order: Resource, knowledge: Knowledge) -> bool:
     """An anaesthetic: with a pregnancy in the chart it announces a birth."""
-    if order.get("resourceType") not in _ORDER_TYPES or order.get("status") in _DEAD:
+    if order.get("resourceType") not in _ORDER_TYPES or status_of(order) in _DEAD:
         return False
     return bool(meaning_of(order.get("code"), "pregnancy", knowledge.terminology) & _ANAESTHESIA)
 

@@ -75,7 +75,7 @@ def another_active(chart: Chart, knowledge: Knowledge) -> bool:
     pool = _pool(chart)
     drafted = {reference_of(draft) for draft in chart.drafts}
     return any(
-        order.get("status") in {"active", "on-hold"}
+        _status(order) in {"active", "on-hold"}
         and order.get("doNotPerform") is not True
         and reference_of(order) not in drafted
         and bool(concepts_of(order, pool, knowledge) & _MEDICINES)
@@ -119,12 +119,17 @@ def _on_order(chart: Chart, kind: str) -> Iterator[Resource]:
     yield from (o for o in chart.drafts if o.get("resourceType") == kind and _stands(o))
     drafted = {reference_of(draft) for draft in chart.drafts}
     for order in chart.of(kind):
-        if order.get("status") in _STANDING and _stands(order) and reference_of(order) not in drafted:
+        if _status(order) in _STANDING and _stands(order) and reference_of(order) not in drafted:
             yield order
 
 
 def _stands(order: Resource) -> bool:
-    return order.get("doNotPerform") is not True and order.get("status") not in _DEAD
+    return order.get("doNotPerform") is not True and _status(order) not in _DEAD
+
+
+def _status(order: Resource) -> str:
+    status = order.get("status")
+    return status if isinstance(status, str) else ""
 
 
 # --- which medicine, of which strength ------------------------------------------------------------

@@ -17,6 +17,7 @@ from cds_service.ehr.elements import (
     number,
     reference_of,
     span,
+    status_of,
     texts,
 )
 from cds_service.ehr.reading.observations import Observed
@@ -83,7 +84,7 @@ def _births_observed(view: View, observed: Observed) -> Iterator[tuple[Moment, E
 
 def _births_done(view: View) -> Iterator[tuple[Moment, Evidence]]:
     for procedure in view.chart.of("Procedure"):
-        if procedure.get("status") in _DONE and view.means(procedure.get("code"), "pregnancy") & _DELIVERIES:
+        if status_of(procedure) in _DONE and view.means(procedure.get("code"), "pregnancy") & _DELIVERIES:
             at = performed(procedure, view.zone)
             if at is not None:
                 yield at, Evidence(reference_of(procedure), None, None, at.text)
@@ -166,10 +167,10 @@ def _modes(view: View, observed: Observed, *, born: bool, since: datetime) -> It
     # Before the birth a completed delivery is one of an earlier child.
     wanted_status = _DONE if born else _UNDER_WAY - _DONE
     for procedure in view.chart.of("Procedure"):
-        if procedure.get("status") in wanted_status and _is_since(performed(procedure, view.zone), since):
+        if status_of(procedure) in wanted_status and _is_since(performed(procedure, view.zone), since):
             yield Evidence(reference_of(procedure)), view.means(procedure.get("code"), "pregnancy")
     if not born:
-        orders = [r for r in view.chart.of("ServiceRequest") if r.get("status") in _ORDERED]
+        orders = [r for r in view.chart.of("ServiceRequest") if status_of(r) in _ORDERED]
         for order in (*view.chart.drafts, *orders):
             if order.get("resourceType") == "ServiceRequest" and order.get("doNotPerform") is not True:
                 yield Evidence(reference_of(order)), view.means(order.get("code"), "pregnancy")
@@ -185,9 +186,9 @@ def read_anaesthesia(view: View, since: datetime) -> dict[str, Finding]:
     neuraxial: list[Evidence] = []
     general: list[Evidence] = []
     procedures = [
-        p for p in chart.of("Procedure") if p.get("status") in _UNDER_WAY and _is_since(performed(p, view.zone), since)
+        p for p in chart.of("Procedure") if status_of(p) in _UNDER_WAY and _is_since(performed(p, view.zone), since)
     ]
-    orders = [r for r in chart.of("ServiceRequest") if r.get("status") in _ORDERED]
+    orders = [r for r in chart.of("ServiceRequest") if status_of(r) in _ORDERED]
     drafts = [d for d in chart.drafts if d.get("resourceType") in {"ServiceRequest", "Procedure"}]
     for resource in (*procedures, *orders, *drafts):
         if resource.get("doNotPerform") is True:
@@ -291,7 +292,7 @@ def read_assessments(view: View, observed: Observed) -> tuple[Moment, ...]:
     found = [
         at
         for procedure in view.chart.of("Procedure")
-        if procedure.get("status") in _DONE
+        if status_of(procedure) in _DONE
         and (at := performed(procedure, view.zone)) is not None
         and "suicide_risk_assessment" in view.means(procedure.get("code"), "screens")
     ]

@@ -22,6 +22,7 @@ from cds_service.ehr.elements import (
     number,
     reference_of,
     relative,
+    status_of,
     texts,
 )
 from cds_service.ehr.reading.observations import Observed
@@ -132,7 +133,7 @@ def _questionnaires(chart: Chart) -> dict[str, Resource]:
 def _responded(instrument: Instrument, questionnaires: Mapping[str, Resource], view: View) -> Iterator[_Piece]:
     knowledge = view.knowledge
     for response in view.chart.of("QuestionnaireResponse"):
-        status = response.get("status")
+        status = status_of(response)
         if status not in _WHOLE | _BEGUN or not _hers(response, view.chart):
             continue
         definition = _definition(response, questionnaires)
