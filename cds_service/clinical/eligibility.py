@@ -151,13 +151,18 @@ class _Weighed:
 
 
 def _weighed(rows: tuple[Criterion, ...], facts: Facts) -> Iterator[_Weighed]:
+    """The criteria that are not simply absent."""
     for row in rows:
-        states = [(test, holds(test, facts[test.fact])) for test in row.test]
-        yield _Weighed(
-            row,
-            tuple(test for test, state in states if state is State.PRESENT),
-            tuple(test for test, state in states if state is State.UNKNOWN),
-        )
+        holding: tuple[Test, ...] = ()
+        unanswered: tuple[Test, ...] = ()
+        for test in row.test:
+            state = holds(test, facts[test.fact])
+            if state is State.PRESENT:
+                holding += (test,)
+            elif state is State.UNKNOWN:
+                unanswered += (test,)
+        if holding or unanswered:
+            yield _Weighed(row, holding, unanswered)
 
 
 def _met(criteria: tuple[_Weighed, ...], facts: Facts) -> tuple[Met, ...]:

@@ -136,7 +136,9 @@ def number(value: object) -> Decimal | None:
     """A finite decimal. Numbers in strings are read (US Core's own PHQ-9 example sends "12"); booleans are not."""
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | Decimal):
+    if isinstance(value, Decimal):
+        found = value
+    elif isinstance(value, int):
         found = Decimal(value)
     elif isinstance(value, float):
         found = Decimal(repr(value))

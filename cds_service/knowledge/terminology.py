@@ -87,6 +87,7 @@ class Terminology:
             for concept in members:
                 self._index(domain, concept, expanded)
         self.meaning_of_code = lru_cache(maxsize=20_000)(self._meaning_of_code)
+        self._meaning_of_codings = lru_cache(maxsize=20_000)(self._together)
         self.meaning_of_text = lru_cache(maxsize=20_000)(self._meaning_of_text)
 
     def _index(self, domain: str, concept: Concept, expanded: Mapping[str, list[tuple[str, str]]]) -> None:
@@ -142,15 +143,24 @@ class Terminology:
 
     def codings_of(self, codings: Iterable[Any]) -> Meaning:
         """What a list of FHIR Codings stands for, taken together. Odd members are passed over."""
+        pairs = tuple(
+            (system, code)
+            for coding in codings
+            if isinstance(coding, dict)
+            and isinstance(code := coding.get("code"), str)
+            and isinstance(system := coding.get("system"), str)
+        )
+        return self._meaning_of_codings(pairs) if pairs else MEANINGLESS
+
+    def _together(self, pairs: tuple[tuple[str, str], ...]) -> Meaning:
         says: set[str] = set()
         hints: set[str] = set()
-        for coding in codings:
-            if isinstance(coding, dict) and isinstance(code := coding.get("code"), str):
-                system = system_of(coding.get("system"))
-                if system is not None:
-                    meaning = self.meaning_of_code(system, code)
-                    says |= meaning.says
-                    hints |= meaning.hints
+        for uri, code in pairs:
+            system = system_of(uri)
+            if system is not None:
+                meaning = self.meaning_of_code(system, code)
+                says |= meaning.says
+                hints |= meaning.hints
         return Meaning(frozenset(says), frozenset(hints - says)) if says or hints else MEANINGLESS
 
 

@@ -14,7 +14,6 @@ from cds_service.ehr.chart import Had
 from cds_service.ehr.elements import (
     Resource,
     codings,
-    first,
     members,
     moment,
     reference_of,
@@ -98,12 +97,12 @@ def _entries(view: View) -> Iterator[Entry]:
         status = resource.get("status")
         if not isinstance(status, str) or status not in _VITAL:
             continue
-        if any(relative(focus) not in (None, hers) for focus in members(resource.get("focus"))):
+        if "focus" in resource and any(relative(f) not in (None, hers) for f in members(resource["focus"])):
             continue
         at = when(resource, view.zone)
         parts = tuple(
             (part, meaning_of(codings(part.get("code"))).says)
-            for part in (resource, *members(resource.get("component")))
+            for part in ((resource, *members(resource["component"])) if "component" in resource else (resource,))
         )
         yield Entry(
             resource=resource,
@@ -118,16 +117,10 @@ def _entries(view: View) -> Iterator[Entry]:
 
 def when(resource: Resource, zone: tzinfo) -> Moment | None:
     """When an Observation was true: its effective time, else when it was issued."""
-    start, end = span(resource.get("effectivePeriod"), zone)
-    at: Moment | None = first(
-        (
-            moment(resource.get("effectiveDateTime"), zone),
-            moment(resource.get("effectiveInstant"), zone),
-            end,
-            start,
-            moment(resource.get("issued"), zone),
-        )
-    )
+    at = moment(resource.get("effectiveDateTime"), zone)
+    if at is None:
+        start, end = span(resource.get("effectivePeriod"), zone)
+        at = moment(resource.get("effectiveInstant"), zone) or end or start or moment(resource.get("issued"), zone)
     return at
 
 
@@ -136,8 +129,13 @@ def read_observations(view: View, observed: Observed, birth: Moment | None) -> d
     times = view.knowledge.times
     found: dict[str, Finding] = {}
     readings: dict[str, list[Reading]] = {}
+    read: dict[tuple[object, ...], list[Reading]] = {}
     for row in view.knowledge.observations.row:
-        readings[row.fact] = list(_readings(row, observed.about_any(row.concepts), view))
+        # Two rows may look at the same numbers in two ways, as the latest and the highest pressure do.
+        same = (row.concepts, row.unit, row.plausible, row.preliminary, row.ratio, row.measured_only)
+        if same not in read:
+            read[same] = list(_readings(row, observed.about_any(row.concepts), view))
+        readings[row.fact] = read[same]
         recent = [r for r in readings[row.fact] if _in_window(row, r, view.now, times, birth)]
         found[row.fact] = _find(row, readings[row.fact], recent, view.had_for(*row.concepts), view.now)
     found["blood_pressure"] = _pressure(
@@ -280,13 +278,11 @@ def _pressure(systolic: list[Reading], diastolic: list[Reading], had: Had, now: 
     """The latest blood pressure with both values: of one panel, or two single values of the same instant."""
     if had < Had.CUT_SHORT:
         return unknown(Doubt.NOT_RECEIVED)
-    past = [r for r in (*systolic, *diastolic) if r.at is None or not r.at.is_future(now)]
-    pairs = [
-        (s, d)
-        for s in systolic
-        for d in diastolic
-        if s in past and d in past and s.at is not None and d.at is not None and _one_measurement(s, d)
-    ]
+    partners: dict[object, list[Reading]] = {}
+    for reading in diastolic:
+        partners.setdefault(_measurement(reading), []).append(reading)
+    past = [s for s in systolic if s.at is not None and not s.at.is_future(now)]
+    pairs = [(s, d) for s in past for d in partners.get(_measurement(s), ())]
     if not pairs:
         return unknown(Doubt.INCOMPLETE if past else Doubt.NOT_RECORDED, *(r.evidence for r in past[:2]))
     newest = max(s.at.latest for s, _ in pairs if s.at is not None)
@@ -309,10 +305,9 @@ def _pressure(systolic: list[Reading], diastolic: list[Reading], had: Had, now: 
     )
 
 
-def _one_measurement(s: Reading, d: Reading) -> bool:
-    if s.panel or d.panel:
-        return s.panel == d.panel
-    return s.at is not None and d.at is not None and s.at.earliest == d.at.earliest
+def _measurement(reading: Reading) -> object:
+    """What two values of one measurement share: the panel that they stand in, else the instant."""
+    return reading.panel or (reading.at.earliest if reading.at is not None else None)
 
 
 def _believable(weight: Finding, times: TimeTable) -> Finding:

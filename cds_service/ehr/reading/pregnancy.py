@@ -74,7 +74,9 @@ def _births_observed(view: View, observed: Observed) -> Iterator[tuple[Moment, E
     for entry in observed:
         if entry.status not in _COUNTS:
             continue
-        named = entry.concepts & {"birth_time", "cord_clamp_time"}
+        named = "birth_time" in entry.concepts
+        if entry.concepts and not named:
+            continue  # words speak only where the code says nothing to us
         if not named and "cord_clamp_time" not in view.means(entry.resource.get("code"), "pregnancy"):
             continue
         at = first((moment(entry.resource.get("valueDateTime"), view.zone), entry.at))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -54,11 +54,11 @@ class _Piece:
 
 def read_forms(view: View, observed: Observed) -> dict[str, tuple[Form, ...]]:
     """The forms of each instrument, by its fact name, in a stable order."""
-    questionnaires = _questionnaires(view.chart)
+    answered = tuple(_answered(view))
     minutes = timedelta(minutes=view.knowledge.screens.same_form_minutes)
     found = {}
     for instrument in view.knowledge.screens.instrument:
-        pieces = [*_observed(instrument, observed, view.knowledge), *_responded(instrument, questionnaires, view)]
+        pieces = [*_observed(instrument, observed, view.knowledge), *_responded(instrument, answered, view)]
         found[instrument.fact] = tuple(_form(instrument, group) for group in _grouped(pieces, minutes))
     return found
 
@@ -130,36 +130,62 @@ def _questionnaires(chart: Chart) -> dict[str, Resource]:
     return found
 
 
-def _responded(instrument: Instrument, questionnaires: Mapping[str, Resource], view: View) -> Iterator[_Piece]:
-    knowledge = view.knowledge
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One item of a response: what was given, the question of its Questionnaire, and what the item is."""
+
+    given: list[Mapping[str, Any]]
+    question: Mapping[str, Any]
+    concepts: frozenset[str]
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A response of hers with its Questionnaire, if that was received, and its items however nested."""
+
+    response: Resource
+    definition: Resource | None
+    answers: tuple[_Answer, ...]
+
+
+def _answered(view: View) -> Iterator[_Answered]:
+    questionnaires = _questionnaires(view.chart)
     for response in view.chart.of("QuestionnaireResponse"):
-        status = status_of(response)
-        if status not in _WHOLE | _BEGUN or not _hers(response, view.chart):
+        if status_of(response) not in _WHOLE | _BEGUN or not _hers(response, view.chart):
             continue
         definition = _definition(response, questionnaires)
         questions = {str(q.get("linkId")): q for q in _flat((definition or {}).get("item"))}
-        answers = list(_flat(response.get("item")))
-        if not _is_this(instrument, response, definition, knowledge) and not (
-            {concept for a in answers for concept in _asked(a, questions, knowledge)} & set(instrument.items)
-        ):
+        answers = []
+        for item in _flat(response.get("item")):
+            question = questions.get(str(item.get("linkId")), {})
+            concepts = _item_concepts(item, question, view.knowledge)
+            link = str(item.get("linkId", "")).strip().lower().lstrip("/")
+            answers.append(_Answer(members(item.get("answer")), question, concepts, link))
+        yield _Answered(response, definition, tuple(answers))
+
+
+def _responded(instrument: Instrument, answered: Iterable[_Answered], view: View) -> Iterator[_Piece]:
+    wanted = frozenset(instrument.items)
+    for form in answered:
+        by_item = any(not wanted.isdisjoint(answer.concepts) for answer in form.answers)
+        if not by_item and not _is_this(instrument, form.response, form.definition, view.knowledge):
             continue
-        at = moment(response.get("authored"), view.zone)
         piece = _Piece(
-            reference=reference_of(response),
-            at=at,
+            reference=reference_of(form.response),
+            at=moment(form.response.get("authored"), view.zone),
             issued="",
-            encounter=relative(response.get("encounter")),
-            links=frozenset({reference_of(response)}),
+            encounter=relative(form.response.get("encounter")),
+            links=frozenset({reference_of(form.response)}),
             is_response=True,
-            begun_only=status in _BEGUN,
+            begun_only=status_of(form.response) in _BEGUN,
         )
-        for answer in answers:
-            question = questions.get(str(answer.get("linkId")), {})
-            place = _place(instrument, answer, question, knowledge)
+        for answer in form.answers:
+            place = _place(instrument, answer)
             if place is None:
                 continue
-            given = members(answer.get("answer"))
-            score = _answer_score(given[0], question, knowledge) if len(given) == 1 else None
+            # Two answers to one question are no score.
+            score = _answer_score(answer.given[0], answer.question, view.knowledge) if len(answer.given) == 1 else None
             if place == 0:
                 _add_total(piece, score, instrument)
             else:
@@ -213,12 +239,6 @@ def _is_this(instrument: Instrument, response: Resource, definition: Resource | 
     return isinstance(canonical, str) and _named(instrument, canonical)
 
 
-def _asked(
-    answer: Mapping[str, Any], questions: Mapping[str, Mapping[str, Any]], knowledge: Knowledge
-) -> frozenset[str]:
-    return _item_concepts(answer, questions.get(str(answer.get("linkId")), {}), knowledge)
-
-
 def _named(instrument: Instrument, text: str) -> bool:
     return any(title in text.lower() for title in instrument.titles)
 
@@ -241,21 +261,19 @@ def _item_concepts(answer: Mapping[str, Any], question: Mapping[str, Any], knowl
     return frozenset()
 
 
-def _place(
-    instrument: Instrument, answer: Mapping[str, Any], question: Mapping[str, Any], knowledge: Knowledge
-) -> int | None:
+def _place(instrument: Instrument, answer: _Answer) -> int | None:
     """Which item this is: 1 and up, 0 for the total, None for neither. A position in a list is never used."""
-    concepts = _item_concepts(answer, question, knowledge)
     for place, concept in enumerate(instrument.items, start=1):
-        if concept in concepts:
+        if concept in answer.concepts:
             return place
-    if instrument.total in concepts:
+    if instrument.total in answer.concepts:
         return 0
-    link = str(answer.get("linkId", "")).strip().lower().lstrip("/")
-    if link in instrument.total_linkids:
+    if answer.concepts:
+        return None  # a coded item of another instrument in the same form, whatever its linkId looks like
+    if answer.link in instrument.total_linkids:
         return 0
     for place, names in enumerate(instrument.item_linkids, start=1):
-        if link in names:  # whole names only: "epds.q1" must not match "epds.q10"
+        if answer.link in names:  # whole names only: "epds.q1" must not match "epds.q10"
             return place
     return None
 
