@@ -196,7 +196,8 @@ class ServiceOrder(Row):
 
     @model_validator(mode="after")
     def _fillable(self) -> ServiceOrder:
-        _promised(self.id, (self.text, *self.note), SERVICE_WORDS)
+        _promised(self.id, (self.text,), SERVICE_WORDS)
+        _promised(f"{self.id}: note", self.note, frozenset())
         if self.after_days is not None and self.within_days is not None:
             raise ValueError(f"{self.id}: after_days and within_days exclude each other")
         return self
@@ -231,13 +232,6 @@ class OrderTable(Table):
     snomed: str
     atc: str
 
-    def order(self, id_: str) -> ServiceOrder:
-        """The row of this id. Raises KeyError: card files are checked against it at start."""
-        for row in self.service:
-            if row.id == id_:
-                return row
-        raise KeyError(id_)
-
     def lines(self, when: str) -> tuple[str, ...]:
         return tuple(row.says for row in self.watch if row.when == when)
 
@@ -247,6 +241,9 @@ class OrderTable(Table):
         for when in ("monitor", "pause", "stop", "release", "newborn", "afterwards"):
             if not self.lines(when):
                 raise ValueError(f"nothing to {when}")
+        for name in ("after_days", "within_days"):
+            if all(getattr(row, name) is None for row in self.service):
+                raise ValueError(f"no order has {name}")
         return self
 
 
@@ -259,7 +256,7 @@ def _once(what: str, ids: Iterable[str]) -> None:
 def _promised(where: str, texts: Iterable[str], promised: frozenset[str]) -> None:
     for text in texts:
         template = Template(text)
-        if not template.is_valid():
-            raise ValueError(f"{where}: a $ that starts no name")
+        if not template.is_valid() or "$$" in text or "${" in text:
+            raise ValueError(f"{where}: a $ that starts no plain name")
         if strangers := set(template.get_identifiers()) - promised:
             raise ValueError(f"{where}: nobody says: {', '.join(sorted(strangers))}")

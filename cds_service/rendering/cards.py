@@ -7,8 +7,7 @@ the kind of entry come from the chart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from functools import cached_property
 from typing import Any, Final
@@ -20,15 +19,15 @@ from cds_service.clinical.plan import Topic as Planned
 from cds_service.clinical.risk import Tier
 from cds_service.clinical.stage import Stage
 from cds_service.clinical.weighing import Reason, holds
-from cds_service.hooks.response import LONGEST_SUMMARY, Card, OverrideReason, Source, Topic
+from cds_service.hooks.response import LONGEST_SUMMARY, Card
 from cds_service.knowledge.loader import Knowledge
-from cds_service.knowledge.narrative import MEDICINES, Statement
+from cds_service.knowledge.narrative import MEDICINES
 from cds_service.knowledge.shapes import Test
 from cds_service.rendering.figures import Figures, charted_number, escape, kind_of_entry, latest, plain_text, sort_key
-from cds_service.rendering.orders import OrderSet
+from cds_service.rendering.orders import Placed
+from cds_service.rendering.standing import Standing, StandingCard
 from cds_service.rendering.suggestions import Offers, identifier
-from cds_service.rendering.wording import Card as CardWords
-from cds_service.rendering.wording import Wording
+from cds_service.rendering.wording import Phrase, Wording
 from cds_service.settings import Site
 
 MOST_ROWS: Final = 6
@@ -50,36 +49,18 @@ def write(
 def write_failed(who: Encountered, knowledge: Knowledge, wording: Wording, site: Site, today: date) -> dict[str, Any]:
     """The one card when an order for prevention is drafted and thinking about it broke down: never silence."""
     code, variant = "KETDATA", "failed"
-    blocks, words = wording.blocks, wording.cards[code]
-    table = knowledge.topics
-    row = next(row for row in table.topic if row.code == code)
-    either = blocks["either_medicine"].fill({})
-    names = {"medicine": either, "Medicine": either[:1].upper() + either[1:]}
-    why = blocks.get(f"why_{who.hook.replace('-', '_')}_medicine", blocks["why_order_sign_medicine"])
-    parts = [why.fill(names), words.says[variant].fill(names), _footer(who, knowledge, wording, site, today)]
+    standing = Standing.of(knowledge, wording, site)[MEDICINES]
+    card = standing.cards[code]
+    words = card.wording
+    why = standing.why.get(f"why_{who.hook.replace('-', '_')}_medicine", standing.why["why_order_sign_medicine"])
     return Card(
         uuid=identifier(who, code),
-        summary=_fitting(phrase.fill(names) for phrase in words.summaries[variant]),
+        summary=_fitting(words.summaries[variant], standing.words),
         indicator="warning",
-        detail="\n\n".join(parts),
-        source=Source(
-            blocks["source_label"].fill({"site": site.name}), topic=Topic(code, table.topic_system, row.says)
-        ),
-        override_reasons=tuple(
-            OverrideReason(reason, table.override_system, table.override_reason[reason])
-            for reason in row.override_reasons
-        ),
+        detail="\n\n".join([why, words.says[variant].fill(standing.words), standing.footer(who, today)]),
+        source=card.source,
+        override_reasons=card.override_reasons,
     ).as_json()
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A row of the table of data."""
-
-    fact: str
-    value: str
-    when: str
-    resource: str
 
 
 class _Page:
@@ -97,70 +78,59 @@ class _Page:
         self.facts = consultation.facts
         self.who = who
         self.knowledge = knowledge
-        self.evidence = knowledge.evidence
-        self.wording = wording
         self.site = site
-        self.orders = OrderSet.of(knowledge)
+        self.blocks = wording.blocks
         self.figures = Figures(wording.blocks, wording.units, consultation.facts.now, _too_old(consultation))
-        self.approval = site.protocol.approval if site.protocol else None
+        self.standing = Standing.of(knowledge, wording, site)[self._medicines()]
+        self.bereaved = self.facts["fetal_or_newborn_death"].state is State.PRESENT
+        self.adds = _adds(consultation)
+        self.offers = Offers(consultation, self.standing, Placed(who, consultation.facts), self.adds)
+        self.footer = self.standing.footer(who, consultation.facts.now.date())
 
     def say(self, block: str, **words: object) -> str:
-        return self.wording.blocks[block].fill(words)
+        return self.blocks[block].fill(words)
 
     # --- the card ----------------------------------------------------------------------------------
 
     def card(self, topic: Planned) -> Card:
-        words = self.wording.cards[topic.code]
+        card = self.standing.cards[topic.code]
+        words = card.wording
         variant = self._variant(topic)
-        names = self._words(topic, variant)
-        suggestions, already = self._offers.on(topic.code, variant, words)
-        row = next(row for row in self.knowledge.topics.topic if row.code == topic.code)
-        table = self.knowledge.topics
+        names = {**self.standing.words, **self._words(topic, variant)}
+        suggestions, already = self.offers.on(topic.code, variant, words)
         return Card(
             uuid=identifier(self.who, topic.code),
-            summary=_fitting(phrase.fill(names) for phrase in words.summaries[variant]),
+            summary=_fitting(words.summaries[variant], names),
             indicator=topic.indicator.value,
-            detail=self._detail(topic, words, self._first_words(variant, words, names), already),
-            source=Source(
-                self.say("source_label", site=self.site.name),
-                topic=Topic(topic.code, table.topic_system, row.says),
-            ),
+            detail=self._detail(topic.code, card, self._first_words(words.says[variant].fill(names), variant), already),
+            source=card.source,
             suggestions=suggestions,
-            override_reasons=tuple(
-                OverrideReason(code, table.override_system, table.override_reason[code])
-                for code in row.override_reasons
-            ),
+            override_reasons=card.override_reasons,
         )
 
-    def _first_words(self, variant: str, words: CardWords, names: dict[str, str]) -> str:
-        say = words.says[variant].fill(names)
-        return f"{say}\n\n{self.say('bereaved')}" if self._bereaved and variant != "bereaved" else say
+    def _first_words(self, say: str, variant: str) -> str:
+        return f"{say}\n\n{self.say('bereaved')}" if self.bereaved and variant != "bereaved" else say
 
-    def _detail(self, topic: Planned, words: CardWords, say: str, already: list[str]) -> str:
-        parts = {
+    def _detail(self, topic: str, card: StandingCard, say: str, already: list[str]) -> str:
+        parts: dict[str, Callable[[], str]] = {
             "why_now": self._why_now,
             "say": lambda: say,
             "departures": self._departures,
-            "data_used": lambda: self._data_used(topic.code),
+            "data_used": lambda: self._data_used(topic, card),
             "rules_from": self._rules_from,
-            "not_found": lambda: self._not_found(topic.code),
+            "not_found": lambda: self._not_found(topic),
             "meaning": self._meaning,
-            "options": lambda: self._options(topic.code, already),
+            "options": lambda: self._options(card, already),
             "dose": self._dose,
             "start_checklist": self._start_checklist,
             "monitoring": self._monitoring,
             "lactation": self._lactation,
-            "harms": self._harms,
-            "evidence": self._evidence,
             "evidence_brief": self._evidence_brief,
             "status": self._status,
-            "not_checked": self._not_checked,
-            "footer": self._footer,
+            "footer": lambda: self.footer,
         }
-        text = words.detail.fill({name: parts[name]() for name in words.detail.names})
-        while "\n\n\n" in text:  # parts that had nothing to say
-            text = text.replace("\n\n\n", "\n\n")
-        return text.strip()
+        told = {**self.standing.parts, **{name: parts[name]() for name in card.asks}}
+        return "\n\n".join([said for paragraph in card.wording.detail if (said := paragraph.fill(told))])
 
     # --- which variant, which words ---------------------------------------------------------------
 
@@ -174,7 +144,7 @@ class _Page:
                 variant = self._screen_variant
             case "KETORDER":
                 variant = "critical" if any(d.critical for d in thought.departures) else "departs"
-            case "PPDRISK" | "PPDFOLLOWUP" | "KETCONTRA" | "KETREVIEW" if self._bereaved:
+            case "PPDRISK" | "PPDFOLLOWUP" | "KETCONTRA" | "KETREVIEW" if self.bereaved:
                 variant = "bereaved"
             case "PPDRISK" | "PPDFOLLOWUP":
                 variant = "high" if thought.risk.tier is Tier.HIGH else "elevated"
@@ -200,27 +170,27 @@ class _Page:
         return "both" if bipolar else "epds"
 
     def _words(self, topic: Planned, variant: str) -> dict[str, str]:
-        """What the card file was promised for its summary and its first sentences."""
-        words = {"medicine": self._medicine, "Medicine": self._medicine[:1].upper() + self._medicine[1:]}
+        """What the card file was promised for its summary and its first sentences, and only a chart can tell."""
+        words: dict[str, str] = {}
         eligibility = self.thought.eligibility
         match topic.code:
             case "PPDSAFETY":
                 value, when = self._safety_words
-                words |= {"value": value, "when": when}
+                words = {"value": value, "when": when}
             case "KETCONTRA":
-                words |= self._found(eligibility.contraindications)
+                words = self._found(eligibility.contraindications)
             case "KETREVIEW":
-                words |= self._found(eligibility.reviews)
+                words = self._found(eligibility.reviews)
             case "KETDATA":
                 missing = eligibility.missing
-                words |= {
+                words = {
                     "reason": self._open_item(missing[0]) if missing else "",
                     "count": str(len(missing)),
                     "ids": ", ".join(open_.id for open_ in missing),
                 }
             case "KETORDER":
                 worst = sorted(self.thought.departures, key=lambda d: not d.critical)
-                words |= {
+                words = {
                     "what": plain_text(worst[0].what),
                     "drafted": plain_text(worst[0].drafted),
                     "expected": plain_text(worst[0].expected),
@@ -228,29 +198,18 @@ class _Page:
                 }
             case "KETNOTIND" | "KETOPTION" | "KETNOPROTO":
                 score = self.facts["epds_current_score"]
-                words |= {
+                words = {
                     "epds": self.figures.value(score) if score.state is State.PRESENT else "not known",
                     "when": self.figures.age(latest(score.evidence)),
-                    "epds_from": str(self.evidence.studied_from_epds),
-                    "start_within": str(self.orders.start_within_min),
                     "dose": f"{self.thought.dose.dose_mg:f}" if self.thought.dose else "",
                 }
             case "PPDSCREEN":
                 screens = self._met_tests(self.knowledge.risk.positive_screen)
                 value, when = self._reason_words(*screens[0]) if screens else ("", "")
-                words |= {"limit": self._epds_limit, "value": value, "when": when}
+                words = {"value": value, "when": when}
             case "PPDRISK":
                 because = self.thought.risk.because
-                words |= {"reason": self._reason_text(because[0]) if because else "", "count": str(len(because))}
-            case "PPDFOLLOWUP":
-                rows = self.knowledge.orders.service
-                days = sorted(row.after_days for row in rows if row.after_days is not None)
-                contact = [row.within_days for row in rows if row.within_days is not None]
-                words |= {
-                    "day_first": str(days[0]),
-                    "day_second": str(days[-1]),
-                    "contact_days": str(min(contact)),
-                }
+                words = {"reason": self._reason_text(because[0]) if because else "", "count": str(len(because))}
         return words
 
     def _found(self, met: tuple[Met, ...]) -> dict[str, str]:
@@ -260,12 +219,6 @@ class _Page:
             "ids": ", ".join(m.row.id for m in met),
         }
 
-    @cached_property
-    def _medicine(self) -> str:
-        (*_, medicine) = self._medicines if len(self._medicines) == 1 else (self.say("either_medicine"),)
-        return medicine
-
-    @cached_property
     def _medicines(self) -> tuple[str, ...]:
         """The medicine that is computed or drafted or the site's; both when nobody can tell."""
         if self.thought.dose is not None:
@@ -276,94 +229,64 @@ class _Page:
         protocol = self.knowledge.protocol(self.site.protocol.id) if self.site.protocol else None
         return (protocol.medicine,) if protocol else tuple(MEDICINES)
 
-    @cached_property
-    def _offers(self) -> Offers:
-        return Offers(
-            self.thought,
-            self.who,
-            self.orders,
-            self.approval,
-            medicine=self._medicine,
-            known=self._medicines[0] if len(self._medicines) == 1 else "",
-            adds=self._adds,
-            watch=tuple(line.removeprefix("- ") for line in self._watch_lines),
-        )
-
-    @cached_property
-    def _bereaved(self) -> bool:
-        return self.facts["fetal_or_newborn_death"].state is State.PRESENT
-
-    @cached_property
-    def _screen_inputs(self) -> frozenset[str]:
-        screens = {"epds_current", "bipolar_known"}
-        return frozenset(row.id for row in self.knowledge.inputs.input if screens & set(row.facts))
-
-    @cached_property
-    def _epds_limit(self) -> str:
-        return next(row.limit for row in self.knowledge.inputs.input if "epds_current" in row.facts)
-
     # --- why now, data, not found -----------------------------------------------------------------
 
     def _why_now(self) -> str:
         block = f"why_{self.thought.occasion.hook.replace('-', '_')}"
-        if self.thought.occasion.ppd_order and f"{block}_medicine" in self.wording.blocks:
-            return self.say(f"{block}_medicine", medicine=self._medicine)
-        return self.say(block)
+        if self.thought.occasion.ppd_order and f"{block}_medicine" in self.standing.why:
+            block = f"{block}_medicine"
+        return self.standing.why[block]
 
-    def _data_used(self, topic: str) -> str:
-        lines = list(dict.fromkeys(self._lines(topic)))
-        if not lines:
+    def _data_used(self, topic: str, card: StandingCard) -> str:
+        rows = list(dict.fromkeys(self._rows(topic, card)))
+        if not rows:
             return ""
-        rows = [
-            self.say("data_row", fact=line.fact, value=line.value, when=line.when, resource=line.resource)
-            for line in lines[:MOST_ROWS]
-        ]
-        more = [self.say("data_more", number=len(lines) - MOST_ROWS)] if len(lines) > MOST_ROWS else []
-        return "\n".join([self.say("data_heading"), *rows, *([""] if more else []), *more])
+        more = ["", self.say("data_more", number=len(rows) - MOST_ROWS)] if len(rows) > MOST_ROWS else []
+        return "\n".join([self.say("data_heading"), *rows[:MOST_ROWS], *more])
 
-    def _lines(self, topic: str) -> Iterator[_Line]:
+    def _rows(self, topic: str, card: StandingCard) -> Iterator[str]:
         eligibility = self.thought.eligibility
         match topic:
             case "KETCONTRA":
-                yield from self._criterion_lines((*eligibility.contraindications, *eligibility.reviews))
+                yield from self._criterion_rows((*eligibility.contraindications, *eligibility.reviews))
             case "KETREVIEW":
-                yield from self._criterion_lines(eligibility.reviews)
+                yield from self._criterion_rows(eligibility.reviews)
             case "PPDRISK" | "PPDFOLLOWUP":
-                yield from (self._line(r.says, self._reason_value(r), r.evidence) for r in self.thought.risk.because)
+                because = self.thought.risk.because
+                yield from (self._reason_row(r.says, self._reason_value(r), r.evidence) for r in because)
             case "PPDSAFETY":
-                yield from (self._line(t.says, self._reason_value(r), r.evidence) for t, r in self._safety)
-        for row in self.wording.shown:
-            if topic in row.topics:
-                yield from self._shown(row.says, [self.facts[fact] for fact in row.facts])
+                yield from (self._reason_row(t.says, self._reason_value(r), r.evidence) for t, r in self._safety)
+        for row in card.shown:
+            if known := [f for fact in row.facts if (f := self.facts[fact]).state is State.PRESENT and f.values]:
+                yield self._shown(row.says, known)
 
-    def _criterion_lines(self, met: Iterable[Met]) -> Iterator[_Line]:
+    def _criterion_rows(self, met: Iterable[Met]) -> Iterator[str]:
         for criterion in met:
             for reason in criterion.because:
                 test = _test_of(criterion.row.test, reason)
                 kind = (test.kind if test else None) or criterion.row.kind
                 fact = self.say("data_rule", id=criterion.row.id, kind=kind, says=reason.says)
-                yield self._line(fact, self._reason_value(reason), reason.evidence)
+                yield self._reason_row(fact, self._reason_value(reason), reason.evidence)
 
-    def _shown(self, says: str, findings: list[Finding]) -> Iterator[_Line]:
+    def _shown(self, says: str, known: list[Finding]) -> str:
         """One row for facts that belong together. The oldest date is shown: it is the one that can mislead."""
-        present = [f for f in findings if f.state is State.PRESENT and f.values]
-        if not present:
-            return
-        values, units = [self.figures.value(f, unit=False) for f in present], [self.figures.unit(f) for f in present]
+        if len(known) == 1:
+            return self._row(says, self.figures.value(known[0]), latest(known[0].evidence))
+        values, units = [self.figures.number(f) for f in known], [self.figures.unit(f) for f in known]
         joined = (
             f"{'/'.join(values)} {units[0]}".strip()
             if len(set(units)) == 1
             else ", ".join(f"{v} {u}".strip() for v, u in zip(values, units, strict=True))
         )
-        newest = [entry for f in present if (entry := latest(f.evidence)) is not None]
-        oldest = min(newest, key=sort_key, default=None)
-        yield _Line(says, joined, self.figures.when(oldest), kind_of_entry(oldest))
+        newest = [entry for f in known if (entry := latest(f.evidence)) is not None]
+        return self._row(says, joined, min(newest, key=sort_key, default=None))
 
-    def _line(self, fact: str, value: str, evidence: tuple[Evidence, ...]) -> _Line:
-        entry = latest(evidence)
-        return _Line(
-            fact.replace("|", "/"), value or self.say("data_recorded"), self.figures.when(entry), kind_of_entry(entry)
-        )
+    def _reason_row(self, fact: str, value: str, evidence: tuple[Evidence, ...]) -> str:
+        return self._row(fact.replace("|", "/"), value or self.say("data_recorded"), latest(evidence))
+
+    def _row(self, fact: str, value: str, entry: Evidence | None) -> str:
+        when, resource = self.figures.when(entry), kind_of_entry(entry)
+        return self.say("data_row", fact=fact, value=value, when=when, resource=resource)
 
     def _rules_from(self) -> str:
         """The first source of each rule that applies, by its title."""
@@ -381,7 +304,8 @@ class _Page:
             case "KETCONTRA" | "KETREVIEW":
                 items = [self._open_item(open_) for open_ in eligibility.missing]
             case "PPDSCREEN":
-                items = [self._open_item(o, full=True) for o in eligibility.missing if o.id in self._screen_inputs]
+                screens = self.standing.screen_inputs
+                items = [self._open_item(open_, full=True) for open_ in eligibility.missing if open_.id in screens]
             case _:
                 items = list(self.thought.risk.not_known)
         most = len(items) if topic == "KETDATA" else _MOST_LISTED
@@ -413,28 +337,18 @@ class _Page:
 
     def _meaning(self) -> str:
         risk = self.thought.risk
-        tier = {Tier.HIGH: "tier_high", Tier.ELEVATED: "tier_elevated"}.get(risk.tier, "tier_other")
-        group = risk.frequency
-        text = [self.say(tier, version=self.knowledge.version)]
-        text.append(
-            self.say("group", says=group.says, n=group.n, country=group.country, outcome=group.outcome)
-            if group
-            else self.say("no_group")
-        )
+        text = [
+            self.standing.tiers[risk.tier],
+            self.standing.groups[risk.frequency.id] if risk.frequency else self.standing.no_group,
+        ]
         if risk.context:
             text.append(self.say("context", list="; ".join(reason.says for reason in risk.context)))
         return " ".join(text)
 
-    def _options(self, topic: str, already: list[str]) -> str:
-        rows = [option for option in self.evidence.option if topic in option.topics]
-        if not rows:
-            return ""
-        lines = [
-            self.say("option", number=number, says=option.says.replace("$medicine", self._medicine))
-            for number, option in enumerate(rows, start=1)
-        ]
-        text = "\n".join([self.say("options_heading"), "", *lines])
-        return f"{text}\n\n{self.say('already', list='; '.join(already))}" if already else text
+    def _options(self, card: StandingCard, already: list[str]) -> str:
+        if not card.options or not already:
+            return card.options
+        return f"{card.options}\n\n{self.say('already', list='; '.join(already))}"
 
     # --- the medicine -----------------------------------------------------------------------------
 
@@ -444,7 +358,7 @@ class _Page:
             return ""
         text = self.say(
             "dose",
-            approval=escape(self.approval or ""),
+            approval=self.standing.approval_words,
             calculation=dose.calculation,
             weight_when=self.figures.when(dose.weight),
             strength=f"{dose.protocol.strength_mg_per_ml:f}",
@@ -453,37 +367,14 @@ class _Page:
         return f"{text} {self.say('dose_label', label=label)}" if label else text
 
     def _monitoring(self) -> str:
-        return "\n".join([self.say("monitoring"), "", *self._watch_lines])
-
-    @cached_property
-    def _watch_lines(self) -> list[str]:
-        orders = self.knowledge.orders
-        return [
-            *(self.say("watch_line", says=says) for says in (*orders.lines("monitor"), *self._adds)),
-            *(self.say(when, says=says) for when in ("pause", "stop", "release") for says in orders.lines(when)),
-            *(self.say("watch_line", says=says) for when in ("newborn", "afterwards") for says in orders.lines(when)),
-        ]
-
-    @cached_property
-    def _adds(self) -> tuple[str, ...]:
-        """What the modifiers add to the orders. Milk has a part of its own."""
-        return tuple(
-            met.row.adds
-            for met in self.thought.eligibility.modifiers
-            if met.row.adds and all(reason.fact != "breastfeeding" for reason in met.because)
-        )
+        return "\n".join([self.say("monitoring"), "", *self.standing.watch(self.adds)])
 
     def _start_checklist(self) -> str:
-        as_asked = {row.id: row.confirm_as for row in self.knowledge.inputs.input}
+        as_asked, heading = self.standing.confirm_as, self.say("start_heading")
         confirm = dict.fromkeys(as_asked.get(open_.id, open_.says) for open_ in self.thought.eligibility.confirm)
-        return "\n".join(
-            [
-                self.say("start_heading"),
-                "",
-                *(self.say("start_confirm", says=says) for says in (*confirm, *self._asked_because_of_the_chart())),
-                *(self.say("start_line", says=says) for says in self.orders.start_lines),
-            ]
-        )
+        says = (*confirm, *self._asked_because_of_the_chart())
+        asked = (self.say("start_confirm", says=line) for line in says)
+        return "\n".join([heading, "", *asked, *self.standing.start_lines])
 
     def _asked_because_of_the_chart(self) -> Iterator[str]:
         """Checklist lines that only some charts call for, such as an empty problem list."""
@@ -494,60 +385,19 @@ class _Page:
     def _lactation(self) -> str:
         modifiers = self.thought.eligibility.modifiers
         feeds = any(reason.fact == "breastfeeding" for met in modifiers for reason in met.because)
-        when = "bereaved" if self._bereaved else "breastfeeding"
-        if not feeds and not self._bereaved:
+        if not feeds and not self.bereaved:
             return ""
-        texts = [r.says for r in self.evidence.lactation if r.when == when and self._medicines[0] in r.medicines]
-        return self.say("lactation", says=texts[0])
-
-    def _harms(self) -> str:
-        says = [row.says for row in self.evidence.harm if self._medicines[0] in row.medicines]
-        return self.say("harms", says=" ".join(says))
-
-    def _evidence(self) -> str:
-        text = []
-        for side in ("for", "against"):
-            said = self.evidence.said(self._medicines[0], side)
-            lines = [self._cited(statement) for statement in said]
-            text.append("\n".join([self.say(f"evidence_{side}"), "", *lines]))
-        return "\n\n".join(text)
-
-    def _cited(self, statement: Statement) -> str:
-        sources = (self.knowledge.sources[id_] for id_ in statement.sources)
-        url = next((source.url for source in sources if source.url), None)
-        if url is None:
-            return self.say("evidence_line", says=statement.says)
-        return self.say("evidence_link", says=statement.says, url=url)
+        return self.standing.lactation["bereaved" if self.bereaved else "breastfeeding"]
 
     def _evidence_brief(self) -> str:
-        if self._bereaved:
+        if self.bereaved:
             return ""  # no medicine is talked about to her now
-        return "\n\n".join(
-            self.say(
-                "evidence_brief",
-                pro=_brief(self.evidence.said(medicine, "for")),
-                con=_brief(self.evidence.said(medicine, "against")),
-            )
-            for medicine in self._medicines
-        )
+        return self.standing.evidence_brief
 
     def _status(self) -> str:
-        medicines = set(self._medicines)
-        says = dict.fromkeys(
-            row.says.replace("$medicine", self._medicine)
-            for row in self.evidence.status
-            if medicines & set(row.medicines) and (not row.countries or self.site.country in row.countries)
-        )
         configuration = self.thought.eligibility.configuration
-        approved = self.approval is not None and not configuration
-        local = (
-            self.say("local_protocol", approval=escape(self.approval or "")) if approved else self.say("no_protocol")
-        )
-        text = self.say("status", says=" ".join(says), local=local)
+        text = self.standing.status_unapproved if configuration else self.standing.status
         return " ".join([text, *(self.say(f"configuration_{code.lower()}") for code in configuration)])
-
-    def _not_checked(self) -> str:
-        return self.say("not_checked", list="; ".join(row.says for row in self.evidence.not_checked))
 
     def _departures(self) -> str:
         if not self.thought.departures:
@@ -557,9 +407,6 @@ class _Page:
             for d in self.thought.departures
         ]
         return "\n".join([self.say("departures_heading"), *rows])
-
-    def _footer(self) -> str:
-        return _footer(self.who, self.knowledge, self.wording, self.site, self.facts.now.date())
 
     # --- reasons ------------------------------------------------------------------------------------
 
@@ -580,7 +427,7 @@ class _Page:
         return self._reason_words(*answers[0]) if answers else ("", self.say("when_none"))
 
     def _reason_words(self, test: Test, reason: Reason) -> tuple[str, str]:
-        return self.figures.value(self.facts[test.fact], unit=False) or "", self.figures.age(latest(reason.evidence))
+        return self.figures.number(self.facts[test.fact]), self.figures.age(latest(reason.evidence))
 
     def _reason_text(self, reason: Reason) -> str:
         value = self._reason_value(reason)
@@ -590,35 +437,23 @@ class _Page:
         return self.figures.value(self.facts[reason.fact])
 
 
-def _footer(who: Encountered, knowledge: Knowledge, wording: Wording, site: Site, today: date) -> str:
-    """Which knowledge spoke, and who has reviewed it: only somebody who has signed this very version."""
-
-    def say(block: str, **words: object) -> str:
-        return wording.blocks[block].fill(words)
-
-    due = [*knowledge.reviews_due.values(), *wording.reviews_due.values()]
-    on, again = max(reviewed.on for reviewed in due), min(reviewed.again for reviewed in due)
-    if site.review is not None and knowledge.hash.startswith(site.review.knowledge):
-        text = say("review_signed", number=len(site.review.by), on=site.review.on, again=again)
-    elif knowledge.signed:
-        text = say("review_signed", number=len({name for reviewed in due for name in reviewed.by}), on=on, again=again)
-    else:
-        text = say("review_unsigned", on=on)
-    if again < today:
-        text = f"{text}, {say('review_overdue', again=again)}"
-    short = knowledge.hash[: len("sha256:") + 12]
-    return say("footer", version=knowledge.version, hash=short, review=text, call=escape(who.hook_instance[:8]))
-
-
-def _fitting(summaries: Iterable[str]) -> str:
+def _fitting(summaries: Iterable[Phrase], words: Mapping[str, str]) -> str:
     """The first form that fits. The last is proofread at start to fit; should it not, it is cut at a word."""
-    forms = list(summaries)
-    shortest = forms[-1][: LONGEST_SUMMARY - 1].rsplit(" ", 1)[0] + "…"
-    return next((text for text in forms if len(text) <= LONGEST_SUMMARY), shortest)
+    text = ""
+    for summary in summaries:
+        text = summary.fill(words)
+        if len(text) <= LONGEST_SUMMARY:
+            return text
+    return text[: LONGEST_SUMMARY - 1].rsplit(" ", 1)[0] + "…"
 
 
-def _brief(statements: tuple[Statement, ...]) -> str:
-    return next(statement.brief for statement in statements if statement.brief)
+def _adds(consultation: Consultation) -> tuple[str, ...]:
+    """What the modifiers add to the orders. Milk has a part of its own."""
+    return tuple(
+        met.row.adds
+        for met in consultation.eligibility.modifiers
+        if met.row.adds and all(reason.fact != "breastfeeding" for reason in met.because)
+    )
 
 
 def _test_of(tests: Iterable[Test], reason: Reason) -> Test | None:

@@ -122,6 +122,7 @@ def as_text(
         ("Dose", _arithmetic(consultation)),
         ("The drafted order", list(_draft(consultation))),
         ("Set aside, because it could not be read", [f"- {line}" for line in consultation.set_aside]),
+        ("Passed over, because it is not hers", [f"- {line}" for line in consultation.not_hers]),
         ("Cards", list(_cards(consultation, cards))),
     ]
     lines = [head, "=" * len(head)]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from cds_service.clinical.dosing import plain
 from cds_service.clinical.facts import Evidence, Finding, Number
@@ -21,6 +22,8 @@ _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>()#+!|~$])")
 _DAY: Final = len("2026-05-02")
 _MINUTE: Final = len("2026-05-02T08:30")
 _LONG_AGO: Final = datetime(1, 1, 2, tzinfo=UTC)
+# One chart repeats its dates: a blood pressure is two entries of one minute.
+_DATES_REMEMBERED: Final = 1024
 # When an age is told in minutes, and when in hours.
 _MINUTES_UP_TO: Final = 120
 _HOURS_UP_TO: Final = 48 * 60
@@ -45,13 +48,16 @@ class Figures:
     now: datetime
     too_old: frozenset[str]
 
-    def value(self, finding: Finding, *, unit: bool = True) -> str:
+    def value(self, finding: Finding) -> str:
+        """The number and its unit."""
+        return f"{self.number(finding)} {self.unit(finding)}".strip() if finding.values else ""
+
+    def number(self, finding: Finding) -> str:
         """The number as the chart has it; when several entries make it up, the number that they make; else nothing."""
         if not finding.values:
             return ""
         charted = charted_number(finding.evidence[0]) if len(finding.evidence) == 1 else None
-        number = charted or _written(max(finding.values))
-        return f"{number} {self.unit(finding)}".strip() if unit else number
+        return charted or _written(max(finding.values))
 
     def unit(self, finding: Finding) -> str:
         """The one unit that the entries share."""
@@ -64,19 +70,22 @@ class Figures:
 
     def when(self, entry: Evidence | None) -> str:
         """Date and age, such as "2026-05-02, 12 days ago"."""
-        written = _date_in(entry)
+        written, at = _dated(entry)
         if entry is None or written is None:
             return self._say("when_none")
-        age = self.age(entry)
+        age = self._ago(written, at)
         when = self._say("when_known", date=written, age=age) if age != written else written
         return self._say("when_old", when=when) if entry.reference in self.too_old else when
 
     def age(self, entry: Evidence | None) -> str:
         """How long ago; a year or a month alone is given as it is."""
-        written, at = _date_in(entry), _instant(entry)
-        if entry is None or written is None or at is None:
-            return written or self._say("when_none")
-        if len(entry.date or "") == _DAY:
+        written, at = _dated(entry)
+        return self._say("when_none") if written is None else self._ago(written, at)
+
+    def _ago(self, written: str, at: datetime | None) -> str:
+        if at is None:
+            return written
+        if len(written) == _DAY:
             return self._days((self.now.date() - at.date()).days)
         minutes = int((self.now - at).total_seconds() // 60)
         if minutes < 0:
@@ -93,9 +102,12 @@ class Figures:
         return self._say("age_days", number=days) if days > 1 else self._say("age_day" if days else "age_today")
 
     def _unit_words(self, unit: str | None) -> str:
-        if unit is None or not _UNIT.fullmatch(unit):
+        if unit is None:
             return ""
-        return self.units[unit] if unit in self.units else escape(unit)
+        words = self.units.get(unit)
+        if words is None:
+            return escape(unit) if _UNIT.fullmatch(unit) else ""
+        return words
 
     def _say(self, block: str, **words: object) -> str:
         return self.blocks[block].fill(words)
@@ -103,12 +115,14 @@ class Figures:
 
 def latest(evidence: tuple[Evidence, ...]) -> Evidence | None:
     """The newest entry; without any date the first one."""
-    return max(evidence, key=sort_key) if evidence else None
+    if len(evidence) == 1:
+        return evidence[0]
+    return max(evidence, key=sort_key, default=None)
 
 
 def sort_key(entry: Evidence) -> datetime:
     """From old to new; an entry without a day comes first."""
-    return _instant(entry) or _LONG_AGO
+    return _dated(entry).at or _LONG_AGO
 
 
 def charted_number(entry: Evidence) -> str | None:
@@ -122,23 +136,33 @@ def kind_of_entry(entry: Evidence | None) -> str:
     return match[1] if match else "–"
 
 
-def _instant(entry: Evidence | None) -> datetime | None:
-    """The start of what is written; a year or a month alone says no instant. Without a zone it is read as UTC."""
-    text = entry.date if entry is not None else None
-    if text is None or len(text) < _DAY or not _DATE.fullmatch(text):
-        return None
+class _Dated(NamedTuple):
+    """A FHIR date as people write it, to the minute, and the instant at which it starts."""
+
+    written: str | None
+    at: datetime | None
+
+
+_NOT_DATED: Final = _Dated(None, None)
+
+
+def _dated(entry: Evidence | None) -> _Dated:
+    return _date_in(entry.date) if entry is not None and entry.date is not None else _NOT_DATED
+
+
+@lru_cache(_DATES_REMEMBERED)
+def _date_in(text: str) -> _Dated:
+    """Anything but a FHIR date is not shown. A year or a month says no instant; without a zone it is read as UTC."""
+    if not _DATE.fullmatch(text):
+        return _NOT_DATED
+    written = text[:_MINUTE].replace("T", " ")
+    if len(text) < _DAY:
+        return _Dated(written, None)
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _date_in(entry: Evidence | None) -> str | None:
-    """A FHIR date as people write it, to the minute. Anything else is not shown."""
-    if entry is None or entry.date is None or not _DATE.fullmatch(entry.date):
-        return None
-    return entry.date[:_MINUTE].replace("T", " ")
+        return _Dated(written, None)
+    return _Dated(written, at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 def _written(value: Number) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from string import Template
+from functools import cached_property
 from typing import Any, Final
 
 from fhir.resources.R4B.medicationrequest import MedicationRequest
@@ -27,6 +27,7 @@ from cds_service.errors import KnowledgeUnfit
 from cds_service.knowledge.loader import Knowledge
 from cds_service.knowledge.narrative import MEDICINES, Code, FormatCode, OrderTable, ServiceOrder
 from cds_service.knowledge.shapes import Protocol
+from cds_service.rendering.wording import Phrase
 
 Resource = dict[str, Any]
 
@@ -49,39 +50,64 @@ class SlotError(ValueError):
     """Something to be filled in is not fit to be sent. The order is then not suggested."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Placed:
-    """For whom, at which stay, when, and at a site with which approval."""
+    """For whom, at which stay, and when."""
 
     who: Encountered
     facts: Facts
-    approval: str | None
+
+    @cached_property
+    def whom(self) -> Resource:
+        """The woman and her stay, as every order names them. Raises SlotError."""
+        return _whom(self.who)
+
+
+@dataclass(frozen=True, slots=True)
+class MedicationDraft:
+    """The medicine of one protocol: the skeleton, and what the protocol says of the dose."""
+
+    skeleton: Resource
+    codes: frozenset[str]
+    words: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDraft:
+    """Something other than the medicine: a skeleton for each medicine, and what makes two orders the same order."""
+
+    row: ServiceOrder
+    skeleton: Mapping[str, Resource]
+    notes: tuple[Resource, ...]
+    codes: frozenset[str]
+    sameness: tuple[object, ...]
 
 
 @dataclass(frozen=True)
 class OrderSet:
-    """Every skeleton, by protocol or by order and medicine, and the "system|code" of each order."""
+    """Every order that can be drafted: the medicine by protocol, the others by id. Codes are written "system|code"."""
 
     table: OrderTable
     start_within_min: int
     valid_hours: int
-    medication: Mapping[str, Resource]
-    service: Mapping[tuple[str, str], Resource]
-    codes: Mapping[str, frozenset[str]]
+    medication: Mapping[str, MedicationDraft]
+    service: Mapping[str, ServiceDraft]
+    dosage: Phrase
+    notes: tuple[Phrase, ...]
     start_lines: tuple[str, ...]
 
     @classmethod
     def prepare(cls, knowledge: Knowledge) -> OrderSet:
         """All skeletons, validated as FHIR R4. Raises KnowledgeUnfit naming each that is not."""
         table = knowledge.orders
-        medicines = (*MEDICINES, "")
         prepared = cls(
             table=table,
             start_within_min=knowledge.protocols.start_within_min,
             valid_hours=knowledge.protocols.valid_hours,
-            medication={p.id: _medication_skeleton(table, p) for p in knowledge.protocols.protocol},
-            service={(row.id, m): _service_skeleton(row, m) for row in table.service for m in medicines},
-            codes={row.id: frozenset(f"{c.system}|{c.code}" for c in row.code) for row in table.service},
+            medication={p.id: _medication_draft(knowledge, p) for p in knowledge.protocols.protocol},
+            service={row.id: _service_draft(row) for row in table.service},
+            dosage=Phrase(table.medication.dosage_text),
+            notes=tuple(Phrase(text) for text in table.medication.notes),
             start_lines=_start_lines(knowledge),
         )
         if defects := (*_unknown_codes(knowledge), *prepared._defects()):
@@ -96,22 +122,23 @@ class OrderSet:
             found = _PREPARED[knowledge.hash] = cls.prepare(knowledge)
         return found
 
-    def medicine_order(self, dose: Dose, placed: Placed, adds: Iterable[str] = ()) -> Resource:
-        """The draft for the medicine. Raises SlotError."""
-        words = self.dose_words(dose, placed.approval)
+    def medicine_order(
+        self, dose: Dose, words: Mapping[str, str], placed: Placed, adds: Iterable[str] = ()
+    ) -> Resource:
+        """The draft for the medicine, in the words of the dose. Raises SlotError."""
         table, protocol = self.table.medication, dose.protocol
-        skeleton = self.medication[protocol.id]
+        skeleton = self.medication[protocol.id].skeleton
         (dosage,) = skeleton["dosageInstruction"]
         quantity = _quantity(self.table, dose.dose_mg, table.dose_unit)
         start = placed.facts.now
         return {
             **skeleton,
-            **_whom(placed.who),
-            "note": [{"text": _filled(text, words)} for text in table.notes] + [{"text": text} for text in adds],
+            **placed.whom,
+            "note": [{"text": text} for text in (*(note.fill(words) for note in self.notes), *adds)],
             "dosageInstruction": [
                 {
                     **dosage,
-                    "text": _filled(table.dosage_text, words),
+                    "text": self.dosage.fill(words),
                     "doseAndRate": [
                         {
                             "type": _concept([table.dose_type]),
@@ -127,41 +154,44 @@ class OrderSet:
             },
         }
 
-    def service_order(self, id_: str, medicine: str, placed: Placed, lines: Iterable[str] = ()) -> Resource | None:
-        """A draft for something other than the medicine, or None when its day has passed. Raises SlotError."""
-        row = self.table.order(id_)
-        order = {**self.service[id_, medicine], **_whom(placed.who)}
+    def service_order(
+        self, draft: ServiceDraft, medicine: str, placed: Placed, watch: Iterable[Resource] = ()
+    ) -> Resource | None:
+        """
+        Something other than the medicine, or None when its day has passed. Raises SlotError.
+
+        `watch` is noted on what is done during the infusion.
+        """
+        row = draft.row
+        order = {**draft.skeleton[medicine], **placed.whom}
         days = row.after_days if row.after_days is not None else row.within_days
         day = _day_after_birth(placed.facts, days) if days is not None else None
         if day is not None:
             if day < placed.facts.now.date().isoformat():
                 return None
             order |= {"occurrenceDateTime": day} if row.after_days is not None else {"occurrencePeriod": {"end": day}}
-        notes = [*row.note, *(lines if row.during_infusion else ())]
-        return {**order, "note": [{"text": text} for text in notes]} if notes else order
+        notes = [*draft.notes, *watch] if row.during_infusion else [*draft.notes]
+        return order | {"note": notes} if notes else order
 
     def dose_words(self, dose: Dose, approval: str | None) -> dict[str, str]:
         """Everything about the dose that an order or a suggestion may say."""
-        protocol = dose.protocol
         return {
-            "medicine": protocol.medicine,
-            "Medicine": protocol.medicine.capitalize(),
+            **self.medication[dose.protocol.id].words,
             "dose": f"{dose.dose_mg:f}",
             "drug_volume": f"{dose.drug_volume_ml:f}",
             "diluent_volume": f"{dose.diluent_volume_ml:f}",
-            "total_volume": f"{protocol.total_volume_ml:f}",
-            "strength": f"{protocol.strength_mg_per_ml:f}",
             "concentration": f"{dose.concentration_mg_per_ml:f}",
-            "rate": f"{protocol.rate_ml_per_h:f}",
-            "duration": str(protocol.duration_min),
-            "start_within": str(self.start_within_min),
-            "valid_hours": str(self.valid_hours),
             "approval": approval or "none",
         }
 
     def _defects(self) -> Iterator[str]:
-        services = {f"{id_} {medicine}".strip(): skeleton for (id_, medicine), skeleton in self.service.items()}
-        for name, skeleton in {**self.medication, **services}.items():
+        medication = {id_: draft.skeleton for id_, draft in self.medication.items()}
+        services = {
+            f"{id_} {medicine}".strip(): skeleton
+            for id_, draft in self.service.items()
+            for medicine, skeleton in draft.skeleton.items()
+        }
+        for name, skeleton in {**medication, **services}.items():
             where = f"tables/orders.toml: {name}"
             sample = {**skeleton, "subject": {"reference": "Patient/example"}}
             try:
@@ -178,20 +208,28 @@ _PREPARED: Final[dict[str, OrderSet]] = {}
 # --- skeletons -----------------------------------------------------------------------------------
 
 
-def _medication_skeleton(table: OrderTable, protocol: Protocol) -> Resource:
-    order = table.medication
-    medicine = {"medicine": protocol.medicine, "Medicine": protocol.medicine.capitalize()}
-    text = Template(order.medicine_text).substitute(medicine, strength=f"{protocol.strength_mg_per_ml:f}")
+def _medication_draft(knowledge: Knowledge, protocol: Protocol) -> MedicationDraft:
+    table, order = knowledge.orders, knowledge.orders.medication
     substance = ((table.rxnorm, protocol.rxnorm), (table.snomed, protocol.snomed), (table.atc, protocol.atc))
-    return {
+    words = {
+        "medicine": protocol.medicine,
+        "Medicine": protocol.medicine.capitalize(),
+        "total_volume": f"{protocol.total_volume_ml:f}",
+        "strength": f"{protocol.strength_mg_per_ml:f}",
+        "rate": f"{protocol.rate_ml_per_h:f}",
+        "duration": str(protocol.duration_min),
+        "start_within": str(knowledge.protocols.start_within_min),
+        "valid_hours": str(knowledge.protocols.valid_hours),
+    }
+    skeleton = {
         "resourceType": "MedicationRequest",
         "instantiatesUri": [protocol.uri],
         "status": "draft",
         "intent": "order",
         "priority": "routine",
         "medicationCodeableConcept": {
-            "coding": [{"system": s, "code": c, "display": protocol.medicine.capitalize()} for s, c in substance],
-            "text": text,
+            "coding": [{"system": s, "code": c, "display": words["Medicine"]} for s, c in substance],
+            "text": Phrase(order.medicine_text).fill(words),
         },
         "reasonCode": [{**_concept(order.reason), "text": order.reason_text}],
         "dosageInstruction": [
@@ -206,10 +244,22 @@ def _medication_skeleton(table: OrderTable, protocol: Protocol) -> Resource:
         ],
         "substitution": {"allowedBoolean": False},
     }
+    return MedicationDraft(skeleton, frozenset(f"{s}|{c}" for s, c in substance), words)
+
+
+def _service_draft(row: ServiceOrder) -> ServiceDraft:
+    codes = frozenset(f"{c.system}|{c.code}" for c in row.code)
+    return ServiceDraft(
+        row=row,
+        skeleton={medicine: _service_skeleton(row, medicine) for medicine in (*MEDICINES, "")},
+        notes=tuple({"text": text} for text in row.note),
+        codes=codes,
+        sameness=(codes or row.id, row.after_days, row.within_days),
+    )
 
 
 def _service_skeleton(row: ServiceOrder, medicine: str) -> Resource:
-    text = Template(row.text).substitute(medicine=medicine or "medicine")
+    text = Phrase(row.text).fill({"medicine": medicine or "medicine"})
     return {
         "resourceType": "ServiceRequest",
         "status": "draft",
@@ -285,8 +335,4 @@ def _day_after_birth(facts: Facts, days: int) -> str | None:
 
 
 def _instant(at: datetime) -> str:
-    return at.replace(microsecond=0).isoformat()
-
-
-def _filled(text: str, words: Mapping[str, str]) -> str:
-    return Template(text).substitute(words)
+    return at.isoformat(timespec="seconds")

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
-from uuid import NAMESPACE_URL, UUID, uuid5
+from functools import cached_property
+from hashlib import sha1
+from typing import Final, Literal
+from uuid import NAMESPACE_URL, uuid5
 
 from cds_service.clinical.consultation import Consultation, Encountered
 from cds_service.hooks.response import Action, Suggestion
-from cds_service.rendering.orders import OrderSet, Placed, SlotError
-from cds_service.rendering.wording import DELETE_DRAFT, MEDICINE, Card, SuggestionWording
+from cds_service.rendering.orders import Placed, Resource, ServiceDraft, SlotError
+from cds_service.rendering.standing import Standing
+from cds_service.rendering.wording import DELETE_DRAFT, Card
 
-_OURS: Final[UUID] = uuid5(NAMESPACE_URL, "urn:cds-service")
+# The words of a button, what kind of action it is, and what it acts on: a resource, or a reference.
+Draft = tuple[Mapping[str, str], Literal["create", "delete"], Resource | None, str | None]
+
+_OURS: Final = uuid5(NAMESPACE_URL, "urn:cds-service").bytes
+# Two bits of the digit after the third stroke say that this is an RFC 9562 UUID.
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 _DRAFT: Final = re.compile(r"MedicationRequest/[A-Za-z0-9\-.]{1,255}")
 
 
 def identifier(who: Encountered, *about: object) -> str:
     """A UUID that is the same whenever the same call is answered: an EHR may ask twice, and feedback comes later."""
-    return str(uuid5(_OURS, "|".join([who.hook_instance, *map(str, about)])))
+    name = "|".join([who.hook_instance, *map(str, about)])
+    # RFC 9562, version 5, as `uuid.uuid5` makes it, but without an object for a moment: that was most of a button.
+    digits = sha1(_OURS + name.encode(), usedforsecurity=False).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
 
 
 @dataclass(frozen=True)
@@ -27,18 +38,13 @@ class Offers:
     """
     The drafts of one answer. Two of its cards may call for the same order: it is offered once.
 
-    `medicine` is what the medicine is called, `known` its name or "" when nobody can tell; `adds` is what the modifiers
-    add to its order, and `watch` what the nurse watches.
+    `adds` is what the modifiers add to the orders: to that of the medicine, and to what the nurse watches.
     """
 
     thought: Consultation
-    who: Encountered
-    orders: OrderSet
-    approval: str | None
-    medicine: str
-    known: str
+    standing: Standing
+    placed: Placed
     adds: tuple[str, ...]
-    watch: tuple[str, ...]
     offered: set[tuple[object, ...]] = field(default_factory=set)
 
     def on(self, topic: str, variant: str, card: Card) -> tuple[tuple[Suggestion, ...], list[str]]:
@@ -48,61 +54,49 @@ class Offers:
         for index, (row, label, description) in enumerate(card.suggestions):
             if row.variants and variant not in row.variants:
                 continue
-            if name := self._already(row):
-                already.append(name)
+            service = self.standing.orders.service.get(row.order)
+            if service is not None and not service.codes.isdisjoint(self.thought.already_ordered):
+                already.append(service.row.text.replace("$medicine", self.standing.medicine))
                 continue
-            for number, (words, kind, payload) in enumerate(self._drafts(row)):
+            for number, (words, kind, resource, reference) in enumerate(self._drafts(row.order, service)):
                 about = (topic, index, number) if number else (topic, index)
-                action = Action(kind, description.fill(words), **payload)
-                found.append(Suggestion(label.fill(words), identifier(self.who, *about), (action,)))
+                action = Action(kind, description.fill(words), resource, reference)
+                found.append(Suggestion(label.fill(words), identifier(self.placed.who, *about), (action,)))
         return tuple(found), already
 
-    def _already(self, row: SuggestionWording) -> str | None:
-        if row.order in {MEDICINE, DELETE_DRAFT}:
-            return None
-        order = self.orders.table.order(row.order)
-        if self.orders.codes[order.id] & self.thought.already_ordered:
-            return order.text.replace("$medicine", self.medicine)
-        return None
-
-    def _drafts(self, row: SuggestionWording) -> Iterator[tuple[dict[str, str], Any, dict[str, Any]]]:
-        """The words of a button, what kind of action it is, and what it acts on."""
-        words = {"medicine": self.medicine}
+    def _drafts(self, order: str, service: ServiceDraft | None) -> list[Draft]:
+        """What a button drafts; as a rule one thing. An order that cannot be filled in is not suggested."""
         try:
-            if row.order == DELETE_DRAFT:
-                yield from ((words, "delete", {"resource_id": reference}) for reference in self._prevention_drafts())
-            elif row.order == MEDICINE:
-                if self.thought.dose is not None and not self._medicine_ordered():
-                    resource = self.orders.medicine_order(self.thought.dose, self._placed(), self.adds)
-                    yield self.orders.dose_words(self.thought.dose, self.approval), "create", {"resource": resource}
-            elif self._first_time(row.order):
-                draft = self.orders.service_order(row.order, self.known, self._placed(), self.watch)
-                if draft is not None:
-                    yield words, "create", {"resource": draft}
+            if service is not None:
+                return self._service(service)
+            return self._deletions() if order == DELETE_DRAFT else self._medicine()
         except SlotError:
-            return  # an order that cannot be filled in is not suggested
+            return []
 
-    def _placed(self) -> Placed:
-        return Placed(self.who, self.thought.facts, self.approval)
+    def _service(self, service: ServiceDraft) -> list[Draft]:
+        if service.sameness in self.offered:
+            return []
+        self.offered.add(service.sameness)
+        resource = self.standing.orders.service_order(service, self.standing.known, self.placed, self._watch)
+        return [(self.standing.words, "create", resource, None)] if resource is not None else []
 
-    def _prevention_drafts(self) -> list[str]:
+    def _medicine(self) -> list[Draft]:
+        dose, orders = self.thought.dose, self.standing.orders
+        if dose is None or self.thought.occasion.ppd_order:
+            return []
+        if not orders.medication[dose.protocol.id].codes.isdisjoint(self.thought.already_ordered):
+            return []
+        words = orders.dose_words(dose, self.standing.approval)
+        return [(words, "create", orders.medicine_order(dose, words, self.placed, self.adds), None)]
+
+    def _deletions(self) -> list[Draft]:
         if not self.thought.occasion.ppd_order:
             return []
         references = dict.fromkeys(order.reference for order in self.thought.orders if order.for_prevention)
-        return [reference for reference in references if _DRAFT.fullmatch(reference)]
+        return [
+            (self.standing.words, "delete", None, reference) for reference in references if _DRAFT.fullmatch(reference)
+        ]
 
-    def _first_time(self, order_id: str) -> bool:
-        order = self.orders.table.order(order_id)
-        key = (self.orders.codes[order.id] or order.id, order.after_days, order.within_days)
-        if key in self.offered:
-            return False
-        self.offered.add(key)
-        return True
-
-    def _medicine_ordered(self) -> bool:
-        dose = self.thought.dose
-        if dose is None or self.thought.occasion.ppd_order:
-            return True
-        table, protocol = self.orders.table, dose.protocol
-        systems = ((table.rxnorm, protocol.rxnorm), (table.snomed, protocol.snomed), (table.atc, protocol.atc))
-        return bool({f"{system}|{code}" for system, code in systems} & self.thought.already_ordered)
+    @cached_property
+    def _watch(self) -> tuple[Resource, ...]:
+        return self.standing.watch_notes(self.adds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -146,31 +146,34 @@ class BlockFile(Table):
 
 
 class Phrase:
-    """Words with holes, compiled once: filling a Template anew for each line took half of the time of a card."""
+    """
+    Words with holes, compiled once: filling a Template anew for each line took half of the time of a card.
 
-    __slots__ = ("_form", "names")
+    `fill(words)` gives the words with each $name filled in, and raises KeyError when one is missing.
+    """
+
+    __slots__ = ("fill", "names")
+
+    names: frozenset[str]
+    fill: Callable[[Mapping[str, object]], str]
 
     def __init__(self, text: str) -> None:
         self.names = frozenset(Template(text).get_identifiers())
         braced = text.replace("{", "{{").replace("}", "}}")
-        self._form = re.sub(r"\$([a-z_]+)", r"{\1}", braced, flags=re.IGNORECASE)
-
-    def fill(self, words: Mapping[str, object]) -> str:
-        """The words, with each $name filled in. Raises KeyError when one is missing."""
-        return self._form.format_map(words)
+        self.fill = re.sub(r"\$([a-z_]+)", r"{\1}", braced, flags=re.IGNORECASE).format_map
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card file, ready to be filled."""
+    """A card file, ready to be filled; the detail by its paragraphs, of which one with nothing to say is left out."""
 
     summaries: Mapping[str, tuple[Phrase, ...]]
     says: Mapping[str, Phrase]
-    detail: Phrase
+    detail: tuple[Phrase, ...]
     suggestions: tuple[tuple[SuggestionWording, Phrase, Phrase], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # told apart by identity, so that what was prepared of it is found again
 class Wording:
     """All words of all cards. `reviews_due` says of each file who read it, and when it must be read again."""
 
@@ -254,7 +257,7 @@ def _prepared(card: CardFile) -> Card:
     return Card(
         summaries={name: tuple(Phrase(text) for text in v.summary) for name, v in card.variant.items()},
         says={name: Phrase(v.say.strip()) for name, v in card.variant.items()},
-        detail=Phrase(card.detail.strip()),
+        detail=tuple(Phrase(text) for text in re.split(r"\n{2,}", card.detail.strip())),
         suggestions=tuple((row, Phrase(row.label), Phrase(row.description)) for row in card.suggestion),
     )
 
