@@ -135,7 +135,7 @@ def evaluate(
     """
     from cds_service.hooks.strict_json import write_json
 
-    instant = _instant(now) if now else None
+    instant = _instant(now) if now is not None else None
     clock = (lambda: instant) if instant else _now
     advisor = _advisor(_site(site), clock, forgiven=NOT_MARKETED)
     if discovery:

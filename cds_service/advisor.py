@@ -23,7 +23,7 @@ from cds_service.clinical.plan import Occasion, propose
 from cds_service.clinical.risk import assess
 from cds_service.ehr.chart import Chart, gather
 from cds_service.ehr.reading import read
-from cds_service.ehr.reading.orders import already_ordered, monitoring_ordered, read_drafted
+from cds_service.ehr.reading.orders import already_ordered, another_active, monitoring_ordered, read_drafted
 from cds_service.ehr.reading.view import View
 from cds_service.ehr.relevance import is_clinician, is_relevant, orders_prevention
 from cds_service.ehr.units import Units
@@ -34,7 +34,7 @@ from cds_service.hooks.request import HOOKS, HookRequest, parse_request, service
 from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge
 from cds_service.rendering.cards import write, write_failed
-from cds_service.rendering.orders import OrderSet
+from cds_service.rendering.standing import Standing
 from cds_service.rendering.wording import Wording
 from cds_service.settings import Site
 
@@ -62,7 +62,7 @@ class Advisor:
         self._units = Units(knowledge.units)
         self._wanted = Wanted.by(knowledge)
         self._approval = approve(site, knowledge)
-        OrderSet.of(knowledge)  # an order that is not valid FHIR is refused now, not at the bedside
+        Standing.of(knowledge, wording, site)  # what cannot be written or ordered is refused now, not at the bedside
         self._rows = Rows(
             knowledge.contraindications.criterion,
             knowledge.reviews.criterion,
@@ -121,12 +121,22 @@ class Advisor:
             weight_kg=next(iter(facts["weight"].values), None),
             monitoring=monitoring_ordered(chart, tables),
             table=tables.order_check,
+            duplicate_active=another_active(chart, tables),
         )
         occasion = Occasion(request.hook, is_clinician(request), found.stage, ppd_order, protocol is not None)
         plan = propose(occasion, facts, risk, eligibility, departures, tables.topics)
-        ordered = already_ordered(chart, tables)
         return Consultation(
-            occasion, facts, risk, eligibility, dose, drafted, departures, plan, ordered, chart.set_aside
+            occasion,
+            facts,
+            risk,
+            eligibility,
+            dose,
+            drafted,
+            departures,
+            plan,
+            already_ordered(chart, tables),
+            chart.set_aside,
+            chart.not_hers,
         )
 
     def discovery(self) -> dict[str, Any]:

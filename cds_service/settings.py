@@ -25,7 +25,7 @@ class SiteProtocol(BaseModel):
     model_config = _CLOSED
 
     id: Annotated[str, Field(min_length=1, max_length=64)]
-    approval: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{1,63}$")]
+    approval: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/&-]{1,63}$")]
     strength_mg_per_ml: Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 
 

@@ -229,7 +229,7 @@ def test_evaluate_says_the_same_for_a_whole_batch(
     site_file = tmp_path / "site.toml"
     site_file.write_text(_as_toml(json.loads(site)))
 
-    done = subprocess.run(  # noqa: S603  # our own command, our own files
+    done = subprocess.run(  # our own command, our own files
         [
             sys.executable,
             "-m",

@@ -19,7 +19,8 @@ class Consultation:
 
     `orders` are the (es)ketamine orders drafted in this call; `departures` is where the one for prevention leaves the
     protocol. `already_ordered` holds the "system|code" of each order drafted or active, so that nothing is suggested
-    twice. `set_aside` names the chart entries that could not be read, by reference and reason.
+    twice. `set_aside` names the chart entries that could not be read, by reference and reason; `not_hers` those that
+    are about somebody else.
     """
 
     occasion: Occasion
@@ -32,6 +33,7 @@ class Consultation:
     plan: Plan
     already_ordered: frozenset[str] = frozenset()
     set_aside: tuple[str, ...] = ()
+    not_hers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,15 @@ def age_known(facts: Facts, grounds: Grounds) -> Finding:
 
 
 @derived
+def dosing_weight(facts: Facts, grounds: Grounds) -> Finding:
+    """The one weight that a dose may be computed from: a single value, with the entry that says it."""
+    weight = facts["weight"]
+    if weight.state is State.PRESENT and (len(weight.values) != 1 or not weight.evidence):
+        return unknown(Doubt.CONFLICTING if weight.conflict else Doubt.UNREADABLE, *weight.evidence)
+    return weight
+
+
+@derived
 def stage_for_a_dose(facts: Facts, grounds: Grounds) -> Finding:
     """A dose needs pregnant or just delivered."""
     if grounds.stage in {Stage.PREGNANT, Stage.AFTER_BIRTH}:

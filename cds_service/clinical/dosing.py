@@ -34,7 +34,7 @@ def compute(facts: Facts, eligibility: Eligibility, protocol: Protocol | None) -
     """The dose, or None in every status but the two eligible ones. Raises ValueError above a ceiling."""
     if protocol is None or not eligibility.status.allows_a_dose:
         return None
-    weight = facts["weight"]
+    weight = facts["dosing_weight"]
     return dose_for(weight.value, weight.evidence[0], protocol)
 
 

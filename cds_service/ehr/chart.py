@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-from cds_service.ehr.elements import Resource, members, reference_of, relative
+from cds_service.ehr.elements import Resource, codes_in, members, reference_of, relative
 from cds_service.ehr.wanted import Query
 from cds_service.errors import ChartUnavailable
 from cds_service.hooks.request import HookRequest
@@ -29,7 +29,7 @@ class Chart:
     Her resources by type, each once and in a stable order, and how each query was answered, by key.
 
     `drafts` are the orders drafted in this call, `selected` the references of those that were just picked (all of
-    them when orders are being signed). `set_aside` names what could not be read or is not hers.
+    them when orders are being signed). `set_aside` names what could not be read; `not_hers` what is about others.
     """
 
     patient: Resource
@@ -39,6 +39,7 @@ class Chart:
     drafts: tuple[Resource, ...]
     selected: frozenset[str]
     set_aside: tuple[str, ...]
+    not_hers: tuple[str, ...]
 
     def of(self, kind: str) -> tuple[Resource, ...]:
         return self.by_type.get(kind, ())
@@ -80,6 +81,7 @@ def gather(request: HookRequest, wanted: tuple[Query, ...]) -> Chart:
     answers = [*_named(request, wanted), *_unnamed(request, wanted)]
     had: dict[str, Had] = {query.key: Had.NOT_ASKED for query in wanted}
     set_aside: list[str] = []
+    not_hers: list[str] = []
     found: dict[tuple[str, str], Resource] = {}
     loose: list[Resource] = []
     patients: dict[str, set[str]] = {}
@@ -117,10 +119,10 @@ def gather(request: HookRequest, wanted: tuple[Query, ...]) -> Chart:
         elif whose is None:
             set_aside.append(f"{reference_of(resource)}: it does not say whose it is")
             for query in wanted:
-                if query.type == kind:
+                if query.type == kind and _might_answer(resource, query):
                     had[query.key] = min(had[query.key], Had.CUT_SHORT)
         else:
-            set_aside.append(f"{reference_of(resource)}: about another person")
+            not_hers.append(f"{reference_of(resource)}: about another person")
     return Chart(
         patient=patient,
         encounter=_encounter(request, found, aliases),
@@ -129,6 +131,7 @@ def gather(request: HookRequest, wanted: tuple[Query, ...]) -> Chart:
         drafts=tuple(sorted(request.draft_orders, key=_order)),
         selected=_selected(request),
         set_aside=tuple(sorted(set_aside)),
+        not_hers=tuple(sorted(not_hers)),
     )
 
 
@@ -177,8 +180,9 @@ def _entries(value: object) -> tuple[list[Any], Had]:
     """
     if value is None:
         return [], Had.WHOLE
-    if isinstance(value, list):  # seen from home-made clients: a bare list of resources
-        return [{"resource": member} for member in value], Had.WHOLE
+    if isinstance(value, list):
+        # Home-made clients send a bare list of resources. What it holds counts; nobody says that it is whole.
+        return [{"resource": member} for member in value], Had.CUT_SHORT if value else Had.FAILED
     if not isinstance(value, dict):
         return [{}], Had.FAILED
     if value.get("resourceType") == "OperationOutcome":
@@ -195,11 +199,34 @@ def _entries(value: object) -> tuple[list[Any], Had]:
     ):
         return entries, Had.FAILED
     total = value.get("total")
-    matches = sum(not (isinstance(e, dict) and _mode(e) == "include") for e in entries)
+    matches = _distinct(e for e in entries if not (isinstance(e, dict) and _mode(e) == "include"))
     more = any(link.get("relation") == "next" for link in members(value.get("link")))
     if more or (isinstance(total, int) and total > matches):
         return entries, Had.CUT_SHORT
     return entries, Had.WHOLE
+
+
+def _might_answer(resource: Resource, query: Query) -> bool:
+    """Could this resource have told what the query asks? An Observation of some other code could not."""
+    if not query.codes:
+        return True
+    parts = (resource, *members(resource.get("component")))
+    told = [code for part in parts for code in codes_in(part.get("code"))]
+    return not told or not query.codes.isdisjoint(told)
+
+
+def _distinct(entries: Iterable[Any]) -> int:
+    """How many different resources there are: one that is sent twice fills no list that was cut short."""
+    named: set[tuple[str, str]] = set()
+    nameless = 0
+    for entry in entries:
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        kind, id_ = (resource.get("resourceType"), resource.get("id")) if isinstance(resource, dict) else (None, None)
+        if isinstance(kind, str) and isinstance(id_, str):
+            named.add((kind, id_))
+        else:
+            nameless += 1
+    return len(named) + nameless
 
 
 def _is_outcome(entry: object) -> bool:
@@ -215,7 +242,7 @@ def _mode(entry: Mapping[str, Any]) -> object:
 def _severity(outcome: Mapping[str, Any]) -> str:
     """The worst severity of an OperationOutcome; without a readable issue it is an error."""
     found = [issue.get("severity") for issue in members(outcome.get("issue"))]
-    return "error" if not found or any(s not in {"warning", "information"} for s in found) else "warning"
+    return "error" if not found or any(s not in ("warning", "information") for s in found) else "warning"
 
 
 def _keep(resource: Resource, found: dict[tuple[str, str], Resource], loose: list[Resource]) -> None:

@@ -60,6 +60,11 @@ def codings(concept: object) -> list[Any]:
     return []
 
 
+def codes_in(concept: object) -> frozenset[str]:
+    """The codes of a CodeableConcept, whatever their systems."""
+    return frozenset(code for c in codings(concept) if isinstance(c, dict) and isinstance(code := c.get("code"), str))
+
+
 def texts(concept: object) -> Iterator[str]:
     """The words of a CodeableConcept: its text, then the displays. For matching only, never for a card."""
     if isinstance(concept, dict):

@@ -45,12 +45,13 @@ _READ_BY_NAME: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One prefetch key: the resource type, its template, and for Observations the concepts it asks for."""
+    """One prefetch key: the resource type, its template, and for Observations the concepts and codes it asks for."""
 
     key: str
     type: str
     template: str
     concepts: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +100,7 @@ def _questionnaires(knowledge: Knowledge) -> Query:
 def _observations(knowledge: Knowledge, key: str, of_patient: str) -> Query:
     concepts = frozenset(_concepts(knowledge, key))
     tokens = _tokens(knowledge, concepts)
-    return Query(key, "Observation", f"Observation?{of_patient}&code={','.join(tokens)}", concepts)
+    return Query(key, "Observation", f"Observation?{of_patient}&code={','.join(tokens)}", concepts, _bare(tokens))
 
 
 def _concepts(knowledge: Knowledge, key: str) -> Iterable[str]:
@@ -113,6 +114,10 @@ def _concepts(knowledge: Knowledge, key: str) -> Iterable[str]:
             group = next((name for name, members in _SPLIT.items() if concept in members), _OBSTETRICS)
             if group == key:
                 yield concept
+
+
+def _bare(tokens: Iterable[str]) -> frozenset[str]:
+    return frozenset(token.rsplit("|", 1)[-1] for token in tokens)
 
 
 def _tokens(knowledge: Knowledge, concepts: Iterable[str]) -> list[str]:

@@ -50,7 +50,7 @@ README_PICTURE = ViewportSize(width=1280, height=1470)  # down to the dose
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Where the demonstration listens."""
-    server = subprocess.Popen([sys.executable, "-c", DEMONSTRATION], stdout=subprocess.PIPE, text=True)  # noqa: S603
+    server = subprocess.Popen([sys.executable, "-c", DEMONSTRATION], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         url = server.stdout.readline().strip()

@@ -47,7 +47,7 @@ serve(create_app(advisor), sys.argv[1], int(sys.argv[2]), announce="open {url}/d
 @contextlib.contextmanager
 def server(script: str = SLOW) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A running server and its port; killed at the end if it is still there."""
-    process = subprocess.Popen([sys.executable, "-c", script, "127.0.0.1", "0"], stdout=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen([sys.executable, "-c", script, "127.0.0.1", "0"], stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         assert line.startswith("open http://"), line
@@ -140,7 +140,7 @@ def test_a_port_in_use_is_one_plain_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = [sys.executable, "-c", SLOW, "127.0.0.1", str(port)]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr == f"Cannot listen on 127.0.0.1 port {port}: Address already in use.\n"
@@ -148,7 +148,7 @@ def test_a_port_in_use_is_one_plain_line():
 
 def test_an_address_that_is_not_ours_is_one_plain_line():
     command = [sys.executable, "-c", SLOW, "no-such-host.invalid", "0"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == 1
     assert len(ended.stderr.splitlines()) == 1
     assert ended.stderr.startswith("Cannot listen on no-such-host.invalid port 0: ")
@@ -158,7 +158,7 @@ def test_an_address_of_the_newer_kind_is_written_in_brackets():
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     command = [sys.executable, "-c", SLOW, "::1", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         assert line.startswith("open http://[::1]:") or line == ""

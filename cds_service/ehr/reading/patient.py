@@ -8,7 +8,7 @@ from typing import Final
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
 from cds_service.clinical.moment import Moment, Precision
 from cds_service.ehr.chart import Had
-from cds_service.ehr.elements import Resource, code_in, codings, members, moment, reference_of, texts
+from cds_service.ehr.elements import Resource, code_in, codes_in, codings, members, moment, reference_of, texts
 from cds_service.ehr.reading.view import View
 from cds_service.knowledge.terminology import Terminology
 
@@ -95,8 +95,9 @@ def _only_elsewhere(allergy: Resource) -> bool:
     category = allergy.get("category")
     listed = category if isinstance(category, list) else [category]
     names = [c for c in listed if isinstance(c, str)]
-    coded = {c.get("code") for c in codings(allergy.get("code")) if isinstance(c, dict)}
-    return bool(coded & _NO_FOOD_LATEX_OR_PLACE) or (bool(names) and set(names) <= {"food", "environment"})
+    return bool(codes_in(allergy.get("code")) & _NO_FOOD_LATEX_OR_PLACE) or (
+        bool(names) and set(names) <= {"food", "environment"}
+    )
 
 
 # No known food, latex, environmental allergy (SNOMED CT): they do not answer the question about drugs.

@@ -265,7 +265,7 @@ def _asa_value(resource: Resource, terms: Terminology) -> int | None:
     words += [c.get("code") for c in codings(concept) if isinstance(c, dict)]
     for candidate in (plain, *words):
         told = _bare(candidate) if isinstance(candidate, str) else candidate
-        if told in _ROMAN:
+        if isinstance(told, str) and told in _ROMAN:
             return _ROMAN[told]
         value = number(told)
         if value is not None and value == value.to_integral_value() and 1 <= value <= len(_ROMAN):

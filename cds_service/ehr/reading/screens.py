@@ -13,6 +13,7 @@ from cds_service.clinical.screening import Form
 from cds_service.ehr.chart import Chart, Had
 from cds_service.ehr.elements import (
     Resource,
+    codes_in,
     codings,
     concepts_in,
     extensions,
@@ -284,8 +285,8 @@ def _answer_score(answer: Mapping[str, Any], question: Mapping[str, Any], knowle
     for option in members(question.get("answerOption")):
         coding = option.get("valueCoding")
         score = first((_ordinal(option), _ordinal(coding)))
-        if isinstance(coding, dict) and score is not None:
-            options[coding.get("code")] = score
+        if score is not None:
+            options.update(dict.fromkeys(codes_in({"coding": [coding]}), score))
     coding = answer.get("valueCoding")
     own: int | None = first((_ordinal(answer), _ordinal(coding)))
     if own is not None:
@@ -308,15 +309,16 @@ def _coded_score(concept: object, options: Mapping[object, int], knowledge: Know
     for coding in codings(concept):
         if not isinstance(coding, dict):
             continue
-        score: int | None = first((_ordinal(coding), options.get(coding.get("code"))))
+        code = next(iter(codes_in({"coding": [coding]})), "")
+        score: int | None = first((_ordinal(coding), options.get(code)))
         if score is not None:
             return score
         says = knowledge.terminology.codings_of([coding]).says
         for n in range(4):
             if f"phq_answer_{n}" in says:
                 return n
-        if coding.get("code") in {"0", "1", "2", "3"}:
-            return int(coding["code"])
+        if code in {"0", "1", "2", "3"}:
+            return int(code)
     return None
 
 

@@ -1,0 +1,399 @@
+"""The command line, as a person types it: what it prints, what it refuses, and in how many words."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import NOON, AdvisorOf
+from ehr import request_for
+from encoding import Json, read_cases
+
+from cds_service import __version__
+from cds_service.__main__ import main
+
+CASES = {case.id: case for case in read_cases()}
+# Stands for what a patient's chart may hold. No line of an error may have it.
+CANARY = "Zebrafinch4711"
+
+SITE = """
+name = "Test hospital"
+country = "CN"
+[protocol]
+id = "esketamine-iv"
+approval = "SITE-PPD-01"
+strength_mg_per_ml = 5
+"""
+AT_NOON = ("--now", NOON.isoformat())
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def answers(self) -> list[Json]:
+        return [json.loads(line) for line in self.lines]
+
+    @property
+    def complaint(self) -> str:
+        """The one line that says what is wrong."""
+        assert self.code == 1, self.out
+        (line,) = self.err.splitlines()
+        return line
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: str | Path, stdin: bytes = b"") -> Done:
+        monkeypatch.setattr(sys, "argv", ["cds-service", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as end:
+            main()
+        told = capsys.readouterr()
+        return Done(int(end.value.code or 0), told.out, told.err)
+
+    return command
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Callable[..., Path]:
+    """A site file with some words changed."""
+
+    def written(**changes: str) -> Path:
+        text = SITE
+        for old, new in changes.items():
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "site.toml"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+@pytest.fixture(scope="session")
+def requests(advisor_of: AdvisorOf) -> list[Json]:
+    """Three calls: one gets a dose, one is contraindicated, one is not indicated."""
+    discovery = advisor_of(CASES["V01"]).discovery()
+    return [request_for(CASES[name], NOON, discovery) for name in ("V01", "V10", "V05")]
+
+
+STATUSES = ["eligible-conditional", "contraindicated", "not-indicated"]
+
+
+def statuses(done: Done) -> list[str]:
+    return [answer["eligibility"]["status"] for answer in done.answers]
+
+
+# ---- evaluate: whatever holds the requests
+
+
+def as_ndjson(requests: list[Json]) -> str:
+    return "".join(json.dumps(request) + "\n" for request in requests)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(as_ndjson, id="NDJSON"),
+        pytest.param(lambda requests: as_ndjson(requests).replace("\n", "\n\n").rstrip(), id="NDJSON with empty lines"),
+        pytest.param(lambda requests: "\n" + as_ndjson(requests), id="NDJSON after an empty line"),
+        pytest.param(lambda requests: as_ndjson(requests).replace("\n", "\r\n"), id="NDJSON from Windows"),
+        pytest.param(json.dumps, id="an array in one line"),
+        pytest.param(lambda requests: json.dumps(requests, indent=2), id="an array over many lines"),
+    ],
+)
+def test_evaluate_answers_a_file_in_its_order(
+    text: Callable[[list[Json]], str], requests: list[Json], site: Callable[..., Path], run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "requests"
+    file.write_bytes(text(requests).encode())
+
+    done = run("evaluate", file, "--json", "--site", site(), *AT_NOON)
+
+    assert (done.code, done.err) == (0, "")
+    assert statuses(done) == STATUSES
+    assert [answer["hookInstance"] for answer in done.answers] == [request["hookInstance"] for request in requests]
+
+
+def test_evaluate_answers_one_request_over_many_lines(
+    requests: list[Json], site: Callable[..., Path], run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(requests[0], indent=4))
+
+    assert statuses(run("evaluate", file, "--json", "--site", site(), *AT_NOON)) == STATUSES[:1]
+
+
+def test_evaluate_answers_several_files_and_standard_input_in_the_order_given(
+    requests: list[Json], site: Callable[..., Path], run: Run, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}.json" for number in range(2)]
+    files[0].write_text(json.dumps(requests[2]))
+    files[1].write_text(json.dumps([requests[1]]))
+
+    done = run(
+        "evaluate",
+        files[0],
+        "-",
+        files[1],
+        "--json",
+        "--site",
+        site(),
+        *AT_NOON,
+        stdin=as_ndjson(requests[:1]).encode(),
+    )
+
+    assert statuses(done) == [STATUSES[2], STATUSES[0], STATUSES[1]]
+
+
+def test_evaluate_tells_a_person_what_was_found_and_why(
+    requests: list[Json], site: Callable[..., Path], run: Run
+) -> None:
+    done = run("evaluate", "-", "--site", site(), *AT_NOON, stdin=as_ndjson(requests).encode())
+
+    assert done.code == 0
+    for words in ("eligible-conditional", "contraindicated", "14.0 mg", "EPDS", "KETOPTION"):
+        assert words in done.out
+
+
+BAD_LINES = [
+    pytest.param('{"hook": "order-select", ' + f'"{CANARY}"', id="cut off"),
+    pytest.param(f'{{"hook": "{CANARY}", "hookInstance": "x", "context": {{}}}}', id="another hook"),
+    pytest.param(f'{{"hook": "patient-view", "context": {{"userId": "{CANARY}"}}}}', id="no hookInstance"),
+    pytest.param(f'{{"hook": "patient-view", "{CANARY}": NaN}}', id="not a number"),
+    pytest.param(f'["{CANARY}"]', id="a list"),
+    pytest.param(f'"{CANARY}"', id="a text"),
+    pytest.param("[" * 70 + "]" * 70, id="too deep"),
+    pytest.param(f'{{"a": "{CANARY}", "a": 1}}', id="a name twice"),
+    pytest.param(CANARY, id="no JSON"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_LINES)
+def test_a_line_that_cannot_be_read_is_named_and_the_rest_goes_on(
+    bad: str, requests: list[Json], site: Callable[..., Path], run: Run
+) -> None:
+    lines = as_ndjson(requests).splitlines()
+    stdin = "\n".join([lines[0], bad, *lines[1:]]).encode()
+
+    done = run("evaluate", "-", "--json", "--site", site(), *AT_NOON, stdin=stdin)
+
+    assert done.code == 1
+    assert len(done.answers) == 4
+    assert done.answers[1]["error"]
+    assert [answer["eligibility"]["status"] for answer in (done.answers[0], *done.answers[2:])] == STATUSES
+    assert CANARY not in done.out + done.err
+
+
+@pytest.mark.parametrize("bad", BAD_LINES)
+def test_a_person_is_told_which_line_could_not_be_read(
+    bad: str, requests: list[Json], site: Callable[..., Path], run: Run
+) -> None:
+    stdin = f"{json.dumps(requests[2])}\n{bad}\n".encode()
+
+    done = run("evaluate", "-", "--site", site(), *AT_NOON, stdin=stdin)
+
+    assert done.code == 1
+    assert any(line.startswith("standard input:2: ") for line in (done.out + done.err).splitlines())
+    assert CANARY not in done.out + done.err
+
+
+def test_another_patients_chart_is_refused_without_a_word_of_it(requests: list[Json], run: Run) -> None:
+    swapped = json.loads(json.dumps(requests[0]))
+    swapped["prefetch"]["patient"]["id"] = CANARY
+    swapped["prefetch"]["patient"]["name"] = [{"family": CANARY}]
+
+    done = run("evaluate", "-", "--json", *AT_NOON, stdin=as_ndjson([swapped]).encode())
+
+    assert done.code == 1
+    (answer,) = done.answers
+    assert answer["error"]
+    assert "cards" not in answer
+    assert CANARY not in done.out + done.err
+
+
+# ---- evaluate: what it is told on the way
+
+
+def test_discovery_is_printed_and_names_the_five_services(run: Run) -> None:
+    done = run("evaluate", "--discovery")
+
+    assert done.code == 0
+    services = json.loads(done.out)["services"]
+    assert [service["hook"] for service in services] == [
+        "patient-view",
+        "encounter-start",
+        "order-select",
+        "order-sign",
+        "encounter-discharge",
+    ]
+    assert all(service["prefetch"] for service in services)
+
+
+@pytest.mark.parametrize("instant", ["2026-11-23T12:00:00", "2026-11-23", "noon", "", "2026-13-01T00:00:00Z"])
+def test_a_time_without_its_zone_is_refused_in_one_line(instant: str, requests: list[Json], run: Run) -> None:
+    complaint = run("evaluate", "-", "--now", instant, stdin=as_ndjson(requests).encode()).complaint
+
+    assert "--now" in complaint
+    assert "zone" in complaint
+
+
+def test_the_time_decides(requests: list[Json], site: Callable[..., Path], run: Run) -> None:
+    a_month_later = ("--now", "2026-12-23T12:00:00Z")
+
+    done = run("evaluate", "-", "--json", "--site", site(), *a_month_later, stdin=as_ndjson(requests[:1]).encode())
+
+    assert statuses(done) == ["data-missing"]
+
+
+def test_a_missing_file_is_one_line(run: Run, tmp_path: Path) -> None:
+    assert "nowhere.json" in run("evaluate", tmp_path / "nowhere.json", *AT_NOON).complaint
+
+
+def test_a_folder_is_one_line(run: Run, tmp_path: Path) -> None:
+    assert str(tmp_path) in run("evaluate", tmp_path, *AT_NOON).complaint
+
+
+def test_no_file_at_all_is_one_line(run: Run) -> None:
+    assert "file" in run("evaluate").complaint
+
+
+def test_without_a_site_file_no_medicine_is_offered(requests: list[Json], run: Run) -> None:
+    done = run("evaluate", "-", "--json", *AT_NOON, stdin=as_ndjson(requests[:1]).encode())
+
+    assert statuses(done) == ["no-approved-protocol"]
+    assert done.answers[0]["dose"] is None
+
+
+# ---- What is refused at start
+
+
+def test_serve_without_insecure_refuses(run: Run, site: Callable[..., Path]) -> None:
+    assert "--insecure" in run("serve", "--site", site()).complaint
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])  # noqa: S104
+def test_serve_insecure_refuses_an_address_that_others_reach(host: str, run: Run, site: Callable[..., Path]) -> None:
+    assert "loopback" in run("serve", "--insecure", "--host", host, "--site", site()).complaint
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])  # noqa: S104
+def test_the_demonstration_refuses_an_address_that_others_reach(host: str, run: Run) -> None:
+    assert "loopback" in run("demo", "--no-browser", "--host", host).complaint
+
+
+@pytest.mark.parametrize("url", ["ehr.example.org/fhir", "ftp://ehr.example.org", ""])
+def test_serve_refuses_a_fhir_server_that_is_no_url(url: str, run: Run) -> None:
+    assert "--fhir-server" in run("serve", "--insecure", "--fhir-server", url).complaint
+
+
+def test_a_site_that_enables_what_is_not_marketed_is_refused_by_serve_and_check(
+    run: Run, site: Callable[..., Path]
+) -> None:
+    american = site(CN="US")
+
+    assert "CFG01" in run("serve", "--insecure", "--site", american).complaint
+    checked = run("check", "--site", american)
+    assert checked.code == 1
+    assert len([line for line in checked.lines if "CFG01" in line]) == 1
+
+
+def test_evaluate_reports_what_is_not_marketed_and_goes_on_without_a_protocol(
+    run: Run, site: Callable[..., Path], requests: list[Json]
+) -> None:
+    done = run("evaluate", "-", "--json", "--site", site(CN="US"), *AT_NOON, stdin=as_ndjson(requests).encode())
+
+    assert done.code == 0
+    assert statuses(done) == ["no-approved-protocol", "contraindicated", "not-indicated"]
+    for answer in done.answers:
+        assert [row["id"] for row in answer["eligibility"]["criteria"] if row["kind"] == "configuration"] == ["CFG01"]
+        assert answer["dose"] is None
+
+
+COMMANDS = [("serve", "--insecure"), ("check",), ("evaluate", "-")]
+UNFIT = [
+    pytest.param({"strength_mg_per_ml = 5": "strength_mg_per_ml = 25"}, "strength_mg_per_ml", id="wrong strength"),
+    pytest.param({"strength_mg_per_ml = 5": ""}, "strength_mg_per_ml", id="no strength"),
+    pytest.param({"country =": "land ="}, "land", id="unknown key"),
+    pytest.param({"approval =": "aproval ="}, "aproval", id="unknown key of the protocol"),
+    pytest.param({"esketamine-iv": "ketamine-iv"}, "ketamine-iv", id="unknown protocol"),
+    pytest.param({"[protocol]": "[protocol"}, "not TOML", id="no TOML"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[row[0] for row in COMMANDS])
+@pytest.mark.parametrize(("changes", "word"), UNFIT)
+def test_an_unfit_site_file_is_refused_everywhere(
+    command: tuple[str, ...], changes: dict[str, str], word: str, run: Run, site: Callable[..., Path]
+) -> None:
+    done = run(*command, "--site", site(**changes))
+
+    assert done.code == 1
+    assert [line for line in (done.out + done.err).splitlines() if word in line]
+    assert "Traceback" not in done.out + done.err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[row[0] for row in COMMANDS])
+def test_a_site_file_that_is_not_there_is_named(command: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    done = run(*command, "--site", tmp_path / "nowhere.toml")
+
+    assert done.code == 1
+    assert len([line for line in (done.out + done.err).splitlines() if "nowhere.toml" in line]) == 1
+
+
+# ---- The rest
+
+
+def test_check_without_arguments_passes_and_says_who_has_read_it(run: Run) -> None:
+    done = run("check")
+
+    assert done.code == 0
+    assert done.lines[-1] == "no defects"
+    assert "not clinically reviewed" in done.out
+    assert "sha256:" in done.out
+
+
+def test_a_site_signs_the_knowledge_that_check_names(run: Run, site: Callable[..., Path]) -> None:
+    signature = next(word for word in run("check").out.split() if word.startswith("sha256:"))
+    file = site()
+    file.write_text(f'{SITE}[review]\nby = ["A committee"]\non = 2026-11-01\nknowledge = "{signature[:30]}"\n')
+
+    done = run("check", "--site", file)
+
+    assert done.code == 0, done.out
+    assert "A committee" in done.out
+    assert "not clinically reviewed" not in done.out
+
+
+def test_the_version_is_told(run: Run) -> None:
+    done = run("--version")
+
+    assert (done.code, done.out.strip()) == (0, __version__)
+
+
+@pytest.mark.parametrize(
+    "command", [("--help",), *((name, "--help") for name in ("serve", "demo", "check", "evaluate"))]
+)
+def test_every_command_explains_itself(command: tuple[str, ...], run: Run) -> None:
+    done = run(*command)
+
+    assert done.code == 0
+    assert "Usage" in done.out
