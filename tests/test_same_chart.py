@@ -123,10 +123,29 @@ def shuffled(value: Any, chance: Random) -> Any:
             return value
 
 
-@thoroughly
-@given(CASE_IDS, SEEDS)
-def test_the_order_of_entries_changes_nothing(case_id: str, seed: int) -> None:
+def doubled(request: Json) -> Json:
+    """Each entry of the chart once more, under another id: now there are two entries for most reasons."""
+    request = copy.deepcopy(request)
+    for bundle in bundles(request):
+        for entry in list(bundle.get("entry", [])):
+            again = copy.deepcopy(entry["resource"])
+            again["id"] += "-again"
+            bundle["entry"].append({"resource": again})
+            bundle["total"] += 1
+    return request
+
+
+@cache
+def asked_doubled(case_id: str) -> Asked:
     case = asked(case_id)
+    request = doubled(case.request)
+    return replace(case, request=request, answer=answered(case.advisor, case.service, request))
+
+
+@thoroughly
+@given(CASE_IDS, SEEDS, st.booleans())
+def test_the_order_of_entries_changes_nothing(case_id: str, seed: int, twice: bool) -> None:
+    case = asked_doubled(case_id) if twice else asked(case_id)
     chance = Random(seed)  # noqa: S311  (chance from Hypothesis, not for a secret)
     request = shuffled(case.request, chance)
     chance.shuffle(request["context"].get("selections", []))

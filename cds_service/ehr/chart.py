@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
-from cds_service.ehr.elements import Resource, codes_in, members, reference_of, relative
+from cds_service.ehr.elements import Resource, codes_in, members, reference_of, relative, texts
 from cds_service.ehr.wanted import Query
 from cds_service.errors import ChartUnavailable
 from cds_service.hooks.request import HookRequest
@@ -39,7 +40,7 @@ class Chart:
     drafts: tuple[Resource, ...]
     selected: frozenset[str]
     set_aside: tuple[str, ...]
-    not_hers: tuple[str, ...]
+    not_hers: tuple[str, ...] = ()
 
     def of(self, kind: str) -> tuple[Resource, ...]:
         return self.by_type.get(kind, ())
@@ -58,7 +59,23 @@ _OWNER: Final = {
     "QuestionnaireResponse": "subject",
     "ServiceRequest": "subject",
 }
+# What each of these must say: how it stands, and what it is about (FHIR R4, 1..1).
+_STANDING: Final = frozenset(
+    {
+        "MedicationAdministration", "MedicationRequest", "MedicationStatement", "Observation", "Procedure",
+        "QuestionnaireResponse", "ServiceRequest",
+    }
+)  # fmt: skip
+_MEDICATION: Final = ("medicationCodeableConcept", "medicationReference")
+_NAMED: Final = {
+    "Condition": ("code",),
+    "MedicationAdministration": _MEDICATION,
+    "MedicationRequest": _MEDICATION,
+    "MedicationStatement": _MEDICATION,
+    "Observation": ("code",),
+}
 _OWNERLESS: Final = frozenset({"Medication", "Questionnaire"})
+_TYPE: Final = re.compile(r"[A-Z][A-Za-z]{2,63}")
 _FATAL: Final = frozenset({"error", "fatal"})
 # Key names seen where an EHR's analysts typed them by hand (Epic never reads the discovery document), for a null or
 # an empty Bundle, whose content cannot tell what it answers. Compared without case, underscores and plural s.
@@ -90,14 +107,15 @@ def gather(request: HookRequest, wanted: tuple[Query, ...]) -> Chart:
         broken = 0
         for entry in entries:
             resource = entry.get("resource") if isinstance(entry, dict) else None
-            if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
+            if not _is_resource(resource):
                 broken += 1
                 continue
+            broken += _is_mute(resource)  # what it would have told is unknown, so this list cannot say "none"
             if resource["resourceType"] == "Patient":
                 patients.setdefault(str(resource.get("id")), set()).add(str(entry.get("fullUrl")))
             _keep(resource, found, loose)
         if broken:
-            set_aside.append(f"{name}: {broken} entries hold no resource")
+            set_aside.append(f"{name}: {broken} entries could not be read")
             state = min(state, Had.CUT_SHORT)
         for key in keys:
             had[key] = max(had[key], state)
@@ -204,6 +222,26 @@ def _entries(value: object) -> tuple[list[Any], Had]:
     if more or (isinstance(total, int) and total > matches):
         return entries, Had.CUT_SHORT
     return entries, Had.WHOLE
+
+
+def _is_resource(resource: Any) -> TypeGuard[dict[str, Any]]:
+    kind = resource.get("resourceType") if isinstance(resource, dict) else None
+    return isinstance(kind, str) and _TYPE.fullmatch(kind) is not None
+
+
+def _is_mute(resource: Resource) -> bool:
+    """Does it fail to say what it is about, or how it stands? R4 demands both of each type that is read here."""
+    kind = resource["resourceType"]
+    if kind in _STANDING and not isinstance(resource.get("status"), str):
+        return True
+    named = _NAMED.get(kind, ())
+    return bool(named) and not any(_names_something(resource.get(element)) for element in named)
+
+
+def _names_something(concept: object) -> bool:
+    if isinstance(concept, dict) and any(isinstance(concept.get(k), str) for k in ("reference", "display")):
+        return True
+    return bool(codes_in(concept)) or any(True for _ in texts(concept))
 
 
 def _might_answer(resource: Resource, query: Query) -> bool:

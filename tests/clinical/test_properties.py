@@ -394,7 +394,8 @@ def tuples_of(strategy: st.SearchStrategy[T], most: int) -> st.SearchStrategy[tu
 
 # Built once: to build a strategy takes longer than to draw from it.
 BORN = st.booleans()
-FACTS_TO_CHANGE = tuples_of(st.sampled_from(READABLE), 3)
+MEASURED = tuple(name for name in READABLE if name in LIMITS)  # as often as all the rest: there the lines are drawn
+FACTS_TO_CHANGE = tuples_of(st.sampled_from(READABLE) | st.sampled_from(MEASURED), 3)
 MORE_EPDS, PHQ9 = tuples_of(forms(30), 2), tuples_of(forms(27), 1)
 RECEIVED = st.sampled_from((True, True, True, False))
 PROTOCOL_OR_NONE = st.sampled_from((*KNOWN.protocols.protocol, *KNOWN.protocols.protocol, None))
@@ -672,8 +673,11 @@ def _starts() -> tuple[Facts, ...]:
 
 
 STARTS = st.sampled_from(_starts())
-# What a dose is computed from is drawn as often as all the rest together.
-ODD_NAMES = st.lists(st.sampled_from(EVERY_FACT) | st.sampled_from(("weight", "epds_current", "birth")), max_size=5)
+# What is measured, and what a dose rests on, is drawn more often.
+ODD_NAMES = st.lists(
+    st.sampled_from(EVERY_FACT) | st.sampled_from(MEASURED) | st.sampled_from(("weight", "epds_current", "birth")),
+    max_size=5,
+)
 
 
 @thoroughly

@@ -38,7 +38,7 @@ def test_the_cards_of_this_project_have_no_defect():
         ("KETDATA", 'topic = "KETDATA"', 'topic = "KETORDER"', "topic KETORDER has more than one card"),
         ("KETDATA", 'topic = "KETDATA"', 'topik = "KETDATA"', "KETDATA.toml: topik: Extra inputs are not permitted"),
         ("KETDATA", "[variant.offered]", "[variant.offerred]", "the variants must be failed, offered, ordered"),
-        ("KETDATA", "missing: $count\"", "missing: $reason\"", "can be of any length: reason"),
+        ("KETDATA", "missing $count\"", "missing $reason\"", "can be of any length: reason"),
         ("KETDATA", "$footer", "", "detail: footer is missing"),
         ("KETDATA", "$status\n\n$footer", "$footer\n\n$status", "not in the order of the card contract"),
         ("KETDATA", "$status", "$evidence_brief", "evidence_brief stands twice"),
