@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Done(int(end.value.code or 0), told.out, told.err)
 
     return command
+
+
+def start(*arguments: str | Path) -> Done:
+    """A command that must refuse to start, in a process of its own: if it listens, this ends it and fails."""
+    command = [sys.executable, "-m", "cds_service", *map(str, arguments), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -286,23 +294,23 @@ def test_without_a_site_file_no_medicine_is_offered(requests: list[Json], run: R
 # ---- What is refused at start
 
 
-def test_serve_without_insecure_refuses(run: Run, site: Callable[..., Path]) -> None:
-    assert "--insecure" in run("serve", "--site", site()).complaint
+def test_serve_without_insecure_refuses(site: Callable[..., Path]) -> None:
+    assert "--insecure" in start("serve", "--site", site()).complaint
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])  # noqa: S104
-def test_serve_insecure_refuses_an_address_that_others_reach(host: str, run: Run, site: Callable[..., Path]) -> None:
-    assert "loopback" in run("serve", "--insecure", "--host", host, "--site", site()).complaint
+def test_serve_insecure_refuses_an_address_that_others_reach(host: str, site: Callable[..., Path]) -> None:
+    assert "loopback" in start("serve", "--insecure", "--host", host, "--site", site()).complaint
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])  # noqa: S104
-def test_the_demonstration_refuses_an_address_that_others_reach(host: str, run: Run) -> None:
-    assert "loopback" in run("demo", "--no-browser", "--host", host).complaint
+def test_the_demonstration_refuses_an_address_that_others_reach(host: str) -> None:
+    assert "loopback" in start("demo", "--no-browser", "--host", host).complaint
 
 
 @pytest.mark.parametrize("url", ["ehr.example.org/fhir", "ftp://ehr.example.org", ""])
-def test_serve_refuses_a_fhir_server_that_is_no_url(url: str, run: Run) -> None:
-    assert "--fhir-server" in run("serve", "--insecure", "--fhir-server", url).complaint
+def test_serve_refuses_a_fhir_server_that_is_no_url(url: str) -> None:
+    assert "--fhir-server" in start("serve", "--insecure", "--fhir-server", url).complaint
 
 
 def test_a_site_that_enables_what_is_not_marketed_is_refused_by_serve_and_check(
@@ -310,7 +318,7 @@ def test_a_site_that_enables_what_is_not_marketed_is_refused_by_serve_and_check(
 ) -> None:
     american = site(CN="US")
 
-    assert "CFG01" in run("serve", "--insecure", "--site", american).complaint
+    assert "CFG01" in start("serve", "--insecure", "--site", american).complaint
     checked = run("check", "--site", american)
     assert checked.code == 1
     assert len([line for line in checked.lines if "CFG01" in line]) == 1
