@@ -42,19 +42,47 @@ LABS = {
 }
 
 
-def order_select(now: datetime, *, hook_instance: str = "") -> bytes:
-    """A birth is selected for an eligible woman: the whole chart is read, and the longest card is written."""
-    return _call(now, _order("700000006", "Vaginal delivery of fetus"), hook_instance)
+# What an EHR that sends part of the prefetch leaves to us.
+SIX_LISTS = (*("problems", "allergies", "medication_orders", "medication_administrations", "screens", "vital_signs"),)
+
+
+def order_select(
+    now: datetime, *, hook_instance: str = "", kilobytes: int = 0, fhir_server: str | None = None
+) -> bytes:
+    """
+    A birth is selected for an eligible woman: the whole chart is read, and the longest card is written.
+
+    `kilobytes`: how large the body is to be, by pulses of the weeks before. With a `fhir_server` six lists of the
+    prefetch are left out: they are to be read there.
+    """
+    call = _call(now, _order("700000006", "Vaginal delivery of fetus"), hook_instance)
+    if fhir_server is not None:
+        call["fhirServer"] = fhir_server
+        for key in SIX_LISTS:
+            del call["prefetch"][key]
+    if (missing := kilobytes * 1000 - len(_written(call))) > 0:
+        older = _searchset(*_Chart(now).pulses(missing))
+        call["prefetch"]["vital_signs"]["entry"] += older["entry"]
+        call["prefetch"]["vital_signs"]["total"] += older["total"]
+    return _written(call)
+
+
+def chart(now: datetime) -> Json:
+    """Her chart by prefetch key."""
+    return _Chart(now).prefetch()
 
 
 def not_relevant(now: datetime) -> bytes:
     """The same chart, but what is selected is a blood count: none of our business."""
-    return _call(now, _order("26604007", "Complete blood count"), "")
+    return _written(_call(now, _order("26604007", "Complete blood count"), ""))
 
 
-def _call(now: datetime, order: Json, hook_instance: str) -> bytes:
-    chart = _Chart(now)
-    call = {
+def _written(call: Json) -> bytes:
+    return json.dumps(call, separators=(",", ":")).encode()
+
+
+def _call(now: datetime, order: Json, hook_instance: str) -> Json:
+    return {
         "hook": "order-select",
         "hookInstance": hook_instance or str(uuid5(NAMESPACE_URL, "urn:cds-service:benchmark")),
         "context": {
@@ -64,9 +92,8 @@ def _call(now: datetime, order: Json, hook_instance: str) -> bytes:
             "selections": [f"ServiceRequest/{order['id']}"],
             "draftOrders": {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": order}]},
         },
-        "prefetch": chart.prefetch(),
+        "prefetch": chart(now),
     }
-    return json.dumps(call, separators=(",", ":")).encode()
 
 
 def _order(code: str, display: str) -> Json:
@@ -150,6 +177,17 @@ class _Chart:
             self.measured("29463-7", "Body weight", "vital-signs", 700, 72.4, "kg"),
             self.measured("8302-2", "Body height", "vital-signs", 700, 165, "cm"),
         ]
+
+    def pulses(self, size: int) -> list[Json]:
+        """Pulses of the days before, one each ten minutes, as many as make up this many bytes."""
+        self.count = 1_000
+        display, value, unit = VITALS["8867-4"]
+        made: list[Json] = []
+        while size > 0:
+            minutes = 24 * 60 + 10 * len(made)
+            made.append(self.measured("8867-4", display, "vital-signs", minutes, value + len(made) % 9, unit))
+            size -= len(json.dumps(_searchset(made[-1])["entry"][0], separators=(",", ":"))) + 1
+        return made
 
     def labs(self) -> list[Json]:
         return [

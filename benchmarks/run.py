@@ -168,25 +168,31 @@ def main() -> None:
         site = folder / "site.toml"
         site.write_text(SITE)
         service = ("-m", "cds_service", "serve", "--insecure", "--port", "0", "--site", str(site))
-        with running(str(HERE / "bare.py")) as bare, running(*service) as ours:
-            measure(bare, ours, now, chosen.rounds, chosen.calls)
+        with running(str(HERE / "bare.py")) as bare, running(str(HERE / "ehr.py")) as ehr:
+            url = f"http://127.0.0.1:{ehr.port}/fhir"
+            with running(*service, "--fhir-server", url) as ours:
+                measure(bare, ours, now, url, chosen.rounds, chosen.calls)
         few = chosen.batch // 10
         extra = batch(site, folder, now, chosen.batch) - batch(site, folder, now, few)
         print(f"| evaluate --json, requests/s, one process, after start | {(chosen.batch - few) / extra:,.0f} | |")
 
 
-def measure(bare_server: Server, server: Server, now: datetime, rounds: int, number: int) -> None:
+def measure(bare_server: Server, server: Server, now: datetime, fhir_server: str, rounds: int, number: int) -> None:
     body, path = order_select(now), "/cds-services/ppd-delivery-order"
     bare = Call("bare Flask endpoint", bare_server, "/bare", body)
     ours = Call("delivery order, eligible", server, path, body)
     other = Call("another order, not relevant", server, path, not_relevant(now))
-    calls = (bare, ours, other)
+    fetched = Call("six lists read from the EHR, 20 ms each", server, path, order_select(now, fhir_server=fhir_server))
+    larger = Call("250 KB of prefetch", server, path, order_select(now, kilobytes=250))
+    largest = Call("1 MB of prefetch", server, path, order_select(now, kilobytes=1000))
+    calls = (bare, ours, other, fetched, larger, largest)
     fresh, bare_fresh = server.memory(), bare_server.memory()
 
     # The benchmark is worth nothing if it measures a refusal.
     said = ours.once(ours.connect())
-    if topics(said) != ["KETOPTION", "PPDRISK"] or topics(other.once(other.connect())):
-        sys.exit(f"not the cards that are to be measured: {topics(said)}")
+    wanted = [topics(call.once(call.connect())) for call in (ours, fetched, larger, largest)]
+    if wanted != [["KETOPTION", "PPDRISK"]] * 4 or topics(other.once(other.connect())):
+        sys.exit(f"not the cards that are to be measured: {wanted}")
 
     for call in calls:  # warm
         call.one_by_one(number)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Timer
-from typing import Annotated, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional
 
 import typer
 
 from cds_service import __version__
 from cds_service.advisor import Advisor
 from cds_service.clinical.approval import NOT_MARKETED, ceiling_defects, defects
-from cds_service.errors import KnowledgeUnfit, RequestUnreadable, SiteUnfit
+from cds_service.ehr.gathering import Sources
+from cds_service.errors import ChartUnavailable, KnowledgeUnfit, RequestUnreadable, ServiceUnknown, SiteUnfit
 from cds_service.knowledge import load_knowledge
 from cds_service.rendering.wording import load_wording
 from cds_service.settings import DEFAULT_SITE, Settings, Site
+
+if TYPE_CHECKING:
+    from cds_service.rehearsal import Response
 
 app = typer.Typer(
     name="cds-service",
@@ -54,20 +60,17 @@ def serve(
     """
     Answer CDS Hooks calls until SIGTERM, then finish what was begun.
 
-    Callers cannot be configured yet, so this needs --insecure. --fhir-server is checked and kept; this version reads
-    charts from prefetch alone.
+    Callers cannot be configured yet, so this needs --insecure. What a call does not bring along is read from its
+    fhirServer, if the site file or --fhir-server names that server.
     """
     if not insecure:
         _stop("No callers are configured, and this version cannot verify any. Use --insecure on this machine only.")
     if not _is_loopback(host):
         _stop(f"--insecure listens on loopback only: {host} could be reached from elsewhere.")
-    for url in fhir_server or []:
-        if not url.startswith(("http://", "https://")):
-            _stop(f"--fhir-server {url}: not an http or https URL.")
     from cds_service.web.app import create_app
     from cds_service.web.server import serve as listen
 
-    advisor = _advisor(_site(site), _now)
+    advisor = _advisor(_site(site), _now, fhir_servers=tuple(fhir_server or ()))
     public = Settings.from_environment().public_base_url
     typer.echo("Without authentication: for this machine only.")
     listen(create_app(advisor), host, port, announce=f"CDS Hooks at {public or '{url}'}/cds-services")
@@ -115,11 +118,12 @@ def check(
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913  (typer makes an option of each)
     files: Annotated[
         Optional[list[Path]],  # noqa: UP045
         typer.Argument(metavar="FILE...", help="Requests with prefetch: JSON or NDJSON; - reads standard input."),
     ] = None,
+    *,
     site: SiteOption = None,
     now: Annotated[
         Optional[str],  # noqa: UP045
@@ -127,16 +131,61 @@ def evaluate(
     ] = None,
     as_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line, in input order.")] = False,
     discovery: Annotated[bool, typer.Option("--discovery", help="Print the discovery document and stop.")] = False,
+    fhir_server: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--fhir-server", metavar="URL", help="Play the EHR: read the chart from this R4 server."),
+    ] = None,
+    patient: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="ID", help="Whose chart, with --fhir-server."),
+    ] = None,
+    hook: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The hook to fire, with --fhir-server. Without it: order-select."),
+    ] = None,
+    order: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What is drafted at an order hook: delivery (without it), caesarean or esketamine."),
+    ] = None,
+    token_env: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--token-env", metavar="VAR", help="The environment variable with the FHIR server's token."),
+    ] = None,
+    service: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="URL", help="Fire at a service that runs there, and print its cards."),
+    ] = None,
+    save: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Keep request.json and answer.json there. They hold the chart."),
+    ] = None,
 ) -> None:
     """
     Explain what the service would say to each CDS Hooks request, and why.
 
     A request that cannot be read is named and the rest goes on; the exit code is then 1.
+
+    With --fhir-server it plays an EHR: it reads one chart, drafts an order, fires the hook and explains the answer. The
+    token goes to the FHIR server and nowhere else.
     """
     from cds_service.hooks.strict_json import write_json
 
     instant = _instant(now) if now is not None else None
     clock = (lambda: instant) if instant else _now
+    if fhir_server is not None:
+        if files or discovery:
+            _stop("--fhir-server makes the request itself: leave out the files and --discovery.")
+        if service is not None and site is not None:
+            _stop("--service answers by its own site file: leave out --site.")
+        played = _Played(fhir_server, patient, hook, order, token_env, service, save)
+        _rehearse(played, clock, lambda: _advisor(_site(site), clock, forgiven=NOT_MARKETED), as_lines=as_lines)
+        return
+    alone = {
+        "--patient": patient, "--hook": hook, "--order": order, "--token-env": token_env, "--service": service,
+        "--save": save,
+    }  # fmt: skip
+    if lonely := [name for name, given in alone.items() if given is not None]:
+        _stop(f"{lonely[0]} needs --fhir-server.")
     advisor = _advisor(_site(site), clock, forgiven=NOT_MARKETED)
     if discovery:
         typer.echo(write_json(advisor.discovery()).decode())
@@ -155,6 +204,71 @@ def evaluate(
         raise typer.Exit(1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """What was said on the command line about the EHR that `evaluate --fhir-server` plays."""
+
+    fhir_server: str
+    patient: str | None
+    hook: str | None
+    order: str | None
+    token_env: str | None
+    service: str | None
+    save: Path | None
+
+
+# As an integrator names them: the orders that the demonstration can draft, too.
+_ORDERS: Final = {"delivery": "vaginal-delivery", "caesarean": "caesarean", "esketamine": "esketamine"}
+
+
+def _rehearse(
+    played: _Played, clock: Callable[[], datetime], advisor_here: Callable[[], Advisor], *, as_lines: bool
+) -> None:
+    """One call as an EHR makes it, and what comes back. Whatever goes wrong is one line."""
+    from cds_service.rehearsal import ORDER_HOOKS, Desk, Scene, Stage, rehearse
+    from cds_service.web.played_ehr import draftable_orders
+
+    if played.patient is None:
+        _stop("--fhir-server needs --patient: whose chart is it?")
+    hook = played.hook or "order-select"
+    if played.order is not None and hook not in ORDER_HOOKS:
+        _stop(f"--order is drafted at {' and '.join(ORDER_HOOKS)} only.")
+    if (order := played.order or "delivery") not in _ORDERS:
+        _stop(f"--order is none of {', '.join(_ORDERS)}.")
+    draft = draftable_orders()[_ORDERS[order]] if hook in ORDER_HOOKS else None
+    token = os.environ.get(played.token_env) if played.token_env is not None else None
+    if played.token_env is not None and not token:
+        _stop("--token-env: there is no environment variable of that name, or it is empty.")
+    try:
+        scene = Scene.of(hook, played.patient, clock(), draft)
+        stage = Stage(played.fhir_server, token)
+        answering = _Here(advisor_here()) if played.service is None else Desk(played.service)
+        response = rehearse(scene, stage, answering, played.save)
+    except (RequestUnreadable, ServiceUnknown, ChartUnavailable) as refused:
+        _stop(str(refused))
+    if response.error is not None:
+        _stop(response.error)
+    typer.echo(response.line if as_lines else response.text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """The service in this very process, which also says why."""
+
+    advisor: Advisor
+
+    def discovery(self) -> Any:
+        return self.advisor.discovery()
+
+    def respond(self, service_id: str, request: bytes) -> Response:  # noqa: ARG002  (the hook says which service)
+        from cds_service.batch import Asked, explain
+        from cds_service.hooks.strict_json import write_json
+        from cds_service.rehearsal import Response
+
+        told = explain(Asked("rehearsal", len(request), request), self.advisor)
+        return Response(write_json(told.answer), write_json(told.line).decode(), told.text, told.error)
+
+
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
     if version:
@@ -166,14 +280,17 @@ def _site(path: Path | None) -> Site:
     return DEFAULT_SITE if path is None else Site.from_file(path)
 
 
-def _advisor(site: Site, clock: Callable[[], datetime], *, forgiven: str | None = None) -> Advisor:
+def _advisor(
+    site: Site, clock: Callable[[], datetime], *, forgiven: str | None = None, fhir_servers: tuple[str, ...] = ()
+) -> Advisor:
     """The advisor of this site. Raises KnowledgeUnfit or SiteUnfit: refused at start, never at the bedside."""
     knowledge = load_knowledge(expansions=site.terminology)
     if unfit := list(ceiling_defects(knowledge)):
         raise KnowledgeUnfit(*unfit)
     if unfit := [line for line in defects(site, knowledge) if forgiven is None or forgiven not in line]:
         raise SiteUnfit(*unfit)
-    return Advisor(knowledge, load_wording(knowledge=knowledge), site, clock)
+    sources = Sources.of(site, knowledge, fhir_servers)
+    return Advisor(knowledge, load_wording(knowledge=knowledge), site, clock, sources)
 
 
 def _now() -> datetime:

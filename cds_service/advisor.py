@@ -21,8 +21,10 @@ from cds_service.clinical.eligibility import Rows, judge
 from cds_service.clinical.order_check import check
 from cds_service.clinical.plan import Occasion, propose
 from cds_service.clinical.risk import assess
-from cds_service.ehr.chart import Chart, gather
+from cds_service.ehr.chart import Chart
+from cds_service.ehr.gathering import Sources, gather
 from cds_service.ehr.reading import read
+from cds_service.ehr.reading.medicines import not_recognised
 from cds_service.ehr.reading.orders import already_ordered, another_active, monitoring_ordered, read_drafted
 from cds_service.ehr.reading.view import View
 from cds_service.ehr.relevance import is_clinician, is_relevant, orders_prevention
@@ -52,15 +54,27 @@ class Advice:
 
 
 class Advisor:
-    """One site's advisor. `clock` tells the time as an aware datetime; a test hands in a fixed one."""
+    """
+    One site's advisor. `clock` tells the time as an aware datetime; a test hands in a fixed one.
 
-    def __init__(self, knowledge: Knowledge, wording: Wording, site: Site, clock: Callable[[], datetime]) -> None:
+    `sources` says where charts come from: as the site file does, unless it is handed in.
+    """
+
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        wording: Wording,
+        site: Site,
+        clock: Callable[[], datetime],
+        sources: Sources | None = None,
+    ) -> None:
         self.knowledge = knowledge
         self.wording = wording
         self.site = site
         self.clock = clock
         self._units = Units(knowledge.units)
         self._wanted = Wanted.by(knowledge)
+        self.sources = sources or Sources.of(site, knowledge)
         self._approval = approve(site, knowledge)
         Standing.of(knowledge, wording, site)  # what cannot be written or ordered is refused now, not at the bedside
         self._rows = Rows(
@@ -81,7 +95,7 @@ class Advisor:
         if not is_relevant(request, self.knowledge):
             return Advice(who, None, ())
         try:
-            consultation = self.consult(request, gather(request, self._wanted.queries), now)
+            consultation = self.consult(request, gather(request, self.sources), now)
             return Advice(who, consultation, tuple(write(consultation, who, self.knowledge, self.wording, self.site)))
         except ServiceError:
             raise
@@ -137,6 +151,7 @@ class Advisor:
             already_ordered(chart, tables),
             chart.set_aside,
             chart.not_hers,
+            not_recognised(view),
         )
 
     def discovery(self) -> dict[str, Any]:

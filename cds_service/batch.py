@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from cds_service.advisor import Advisor
-from cds_service.errors import RequestUnreadable, ServiceError
+from cds_service.errors import RequestUnreadable, ServiceError, operation_outcome
 from cds_service.hooks.request import parse_request
 from cds_service.hooks.strict_json import read_json, write_json
 from cds_service.rendering.explanation import as_json, as_text
@@ -115,29 +115,44 @@ def evaluate(
     """
     failed = 0
     for asked in requests:
-        told, text, error = _answered(asked, advisor)
-        if error is not None:
-            failed += 1
-        tell(write_json(told).decode() if as_lines else text)
+        explained = explain(asked, advisor)
+        failed += explained.error is not None
+        tell(write_json(explained.line).decode() if as_lines else explained.text)
         went(asked.size)
     return failed
 
 
-def _answered(asked: Asked, advisor: Advisor) -> tuple[dict[str, Any], str, str | None]:
-    """One request: the object and the text that tell its answer, and what was wrong with it, if anything."""
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """
+    What is told about one request: as a line of JSON and as text. `answer` is what a caller would get over HTTP.
+
+    `error` says in a line what was wrong with the request, if anything. Then `answer` is an OperationOutcome.
+    """
+
+    line: dict[str, Any]
+    text: str
+    answer: dict[str, Any]
+    error: str | None = None
+
+
+def explain(asked: Asked, advisor: Advisor) -> Explained:
+    """Answers one request and says why. Never raises for what stands in it."""
     instance: str | None = None
     try:
         body = read_json(asked.body, most_bytes=_MOST_BYTES, most_nodes=_MOST_NODES)
         instance = _instance(body)
         advice = advisor.advise(parse_request(body))
     except ServiceError as refused:
-        error = str(refused)
+        error, code = str(refused), refused.code
     except Exception as unexpected:  # one bad request must not end the batch, and no value of it is told
-        error = f"unexpected {type(unexpected).__name__}"
+        error, code = f"unexpected {type(unexpected).__name__}", ServiceError.code
     else:
-        told = as_json(advice.consultation, advice.who, advice.cards)
-        return told, as_text(advice.consultation, advice.who, advice.cards, advisor.knowledge.says), None
-    return {"hookInstance": instance, "service": None, "error": error}, f"{asked.where}: {error}", error
+        line = as_json(advice.consultation, advice.who, advice.cards)
+        text = as_text(advice.consultation, advice.who, advice.cards, advisor.knowledge.says)
+        return Explained(line, text, {"cards": list(advice.cards)})
+    line = {"hookInstance": instance, "service": None, "error": error}
+    return Explained(line, f"{asked.where}: {error}", operation_outcome(code, error), error)
 
 
 def _instance(body: object) -> str | None:

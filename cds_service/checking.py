@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cds_service.clinical import derived
 from cds_service.clinical.approval import ceiling_defects, defects
+from cds_service.ehr.gathering import Sources
 from cds_service.errors import KnowledgeUnfit, SiteUnfit
 from cds_service.knowledge import Knowledge, load_knowledge
 from cds_service.knowledge.loader import FOLDER
@@ -49,6 +50,7 @@ def check_everything(site: Path | None, knowledge: Path | None, cards: Path | No
         found += _orders(tables)
         if place is not None:
             found += defects(place, tables)
+            found += _sources(place, tables)
         told.append(f"knowledge {tables.version} {tables.hash}")
         told.append(_review(place))
     found += wording.defects(cards, tables)
@@ -59,6 +61,15 @@ def _review(site: Site | None) -> str:
     if site is not None and site.review is not None:
         return f"reviewed for this site by {', '.join(site.review.by)} on {site.review.on}"
     return "not clinically reviewed"
+
+
+def _sources(site: Site, tables: Knowledge) -> tuple[str, ...]:
+    """The FHIR servers and forms that the site names must be ones that can be read."""
+    try:
+        Sources.of(site, tables)
+    except SiteUnfit as unfit:
+        return unfit.defects
+    return ()
 
 
 def _orders(tables: Knowledge) -> tuple[str, ...]:

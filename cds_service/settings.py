@@ -39,6 +39,25 @@ class SiteReview(BaseModel):
     knowledge: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{12,64}$")]
 
 
+class SiteEhr(BaseModel):
+    """
+    What of the EHR may be read beyond prefetch, and how.
+
+    `servers`: FHIR base URLs that may be read when a call names one of them; none by default. `budget_ms`: how long
+    one call may wait for all its reads together. `private_addresses`: those servers stand in a private network.
+    `questionnaires`: a folder of FHIR Questionnaires (JSON) whose answers the site licenses and scores.
+    `excluded_labels`: security labels (`code`, or `system|code`) whose resources are not to be read.
+    """
+
+    model_config = _CLOSED
+
+    servers: tuple[str, ...] = ()
+    budget_ms: Annotated[int, Field(ge=50, le=60_000)] = 400
+    private_addresses: bool = False
+    questionnaires: Path | None = None
+    excluded_labels: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
+
+
 class Site(BaseModel):
     """
     A site file (TOML). Unknown keys are refused.
@@ -57,6 +76,7 @@ class Site(BaseModel):
     time_zone: str | None = None
     protocol: SiteProtocol | None = None
     review: SiteReview | None = None
+    ehr: SiteEhr = SiteEhr()
     tighten: tuple[str, ...] = ()
     terminology: Path | None = None
     empty_allergy_list_means_none: bool = False
@@ -93,9 +113,13 @@ class Site(BaseModel):
         except tomllib.TOMLDecodeError as error:
             raise SiteUnfit(f"{path}: not TOML: {error}") from error
         site = cls.from_table(table, str(path))
-        if site.terminology is not None and not site.terminology.is_absolute():
-            site = site.model_copy(update={"terminology": path.parent / site.terminology})
-        return site
+        changes: dict[str, Any] = {}
+        if site.terminology is not None:
+            changes["terminology"] = path.parent / site.terminology  # beside the site file, unless it is absolute
+        if site.ehr.questionnaires is not None:
+            folder = path.parent / site.ehr.questionnaires
+            changes["ehr"] = site.ehr.model_copy(update={"questionnaires": folder})
+        return site.model_copy(update=changes)
 
 
 # A site that offers no medicine: what `evaluate` and `serve` use when no site file is given.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -26,6 +27,7 @@ SYSTEMS = {
 }
 HL7 = "http://terminology.hl7.org/CodeSystem/"
 ORDINAL = "http://hl7.org/fhir/StructureDefinition/ordinalValue"
+WEIGHT = "http://hl7.org/fhir/StructureDefinition/itemWeight"
 FORM = "https://forms.example.org/Questionnaire/mood-after-birth"
 
 EPDS_PANEL, EPDS_TOTAL = "71354-5", "99046-5"
@@ -40,6 +42,33 @@ EPDS_ITEMS = (
     "71351-1",
     "71352-9",
     "71353-7",
+)
+PHQ9_TOTAL, PHQ9_PANEL = "44261-6", "44249-1"
+PHQ9_ITEMS = (
+    "44250-9",
+    "44255-8",
+    "44259-0",
+    "44254-1",
+    "44251-7",
+    "44258-2",
+    "44252-5",
+    "44253-3",
+    "44260-8",
+)
+GAD7_TOTAL, GAD7_PANEL = "70274-6", "69737-5"
+GAD7_ITEMS = ("69725-0", "68509-9", "69733-4", "69734-2", "69735-9", "69689-8", "69736-7")
+PHQ_ANSWERS = ("LA6568-5", "LA6569-3", "LA6570-1", "LA6571-9")  # of the PHQ-9 and the GAD-7, by score
+DANISH = (
+    "1humor",
+    "2happiness",
+    "3blame",
+    "4worry",
+    "5anxious",
+    "6grow",
+    "7sleep",
+    "8sad",
+    "9cry",
+    "10harm",
 )
 PRINTED_UPWARDS = (1, 2, 4)  # the other items are printed from 3 down to 0: the place in the list is not the score
 
@@ -348,76 +377,145 @@ class _Chart:
         response = self.id("epds")
         from_form = {"derivedFrom": [{"reference": f"QuestionnaireResponse/{response}"}]}
 
-        def score(code: str, value: int) -> Json:
+        def score_of(code: str, value: int) -> Json:
             return self.observation(_loinc(code, "EPDS"), {"valueInteger": value}, **when, **from_form)
 
         def part(code: str, value: int) -> Json:
             return {"code": _loinc(code, "EPDS"), "valueInteger": value}
 
         shape = self.case["shape"].get("epds", "total" if stated_total is None else "items")
-        items = {} if shape in ("total", "apart") else _answers(total, item10, items_answered)
+        items = {} if shape in (*ALONE, "apart") else _answers(total, item10, items_answered)
+        # A form tells its own total when it is whole, or when the story is about that total.
+        summed = stated if items_answered == 10 or stated_total is not None else None
         match shape:
-            case "items":
-                written = [score(EPDS_ITEMS[number - 1], value) for number, value in items.items()]
-                return written if stated_total is None else [*written, score(EPDS_TOTAL, stated)]
+            case "items" | "weighed-items":
+                value = {"items": _integer, "weighed-items": _weighed}[shape]
+                written = [
+                    self.observation(_loinc(EPDS_ITEMS[n - 1], "EPDS"), value(n, score), **when, **from_form)
+                    for n, score in items.items()
+                ]
+                return written if stated_total is None else [*written, score_of(EPDS_TOTAL, stated)]
             case "panel":
                 incomplete = items_answered < 10 and item10 is not None
                 parts = [] if incomplete else [part(EPDS_TOTAL, stated)]
                 told = items if incomplete or stated_total is not None else {10: item10}
                 parts += [part(EPDS_ITEMS[n - 1], value) for n, value in told.items() if value is not None]
                 return [self.observation(_loinc(EPDS_PANEL, "EPDS"), {"component": parts}, **when)]
-            case "response" | "contained":
-                written = self.form(response, items, contained=shape == "contained", **when)
-                return written if stated_total is None else [*written, score(EPDS_TOTAL, stated)]
-            case "total":
-                # A total beside item 10 would say that the form is complete.
-                assert items_answered == 10 or item10 is None, f"{self.case.id}: needs another shape of EPDS"
-                written = [score(EPDS_TOTAL, stated)]
-                return written if item10 is None else [*written, score(EPDS_ITEMS[9], item10)]
+            case "members":
+                codes = (EPDS_PANEL, EPDS_ITEMS, EPDS_TOTAL)
+                return self.members(codes, items, _integer, total=summed, **when)
             case "apart":
                 later = when | {"hours": age_h - self.case["shape"]["apart_min"] / 60}
                 return [
                     self.observation(_loinc(EPDS_TOTAL, "EPDS"), {"valueInteger": stated}, **when),
                     self.observation(_loinc(EPDS_ITEMS[9], "EPDS"), {"valueInteger": item10}, **later),
                 ]
+            case _ if shape in ALONE:
+                # A total beside item 10 would say that the form is complete.
+                assert items_answered == 10 or item10 is None, f"{self.case.id}: needs another shape of EPDS"
+                written = [self.observation(*ALONE[shape](stated), **when, **from_form)]
+                return written if item10 is None else [*written, score_of(EPDS_ITEMS[9], item10)]
+            case _ if shape in FORMS:
+                form = FORMS[shape](items, summed)
+                written = self.form(response, form, **when)
+                apart = stated_total is not None and not form.tells_total
+                return [*written, score_of(EPDS_TOTAL, stated)] if apart else written
             case _:
                 raise AssertionError(f"no such shape of EPDS: {shape}")
 
-    def form(
-        self, response: str, items: dict[int, int], *, contained: bool, hours: float, date_only: bool, status: str
+    def members(
+        self,
+        codes: tuple[str, tuple[str, ...], str],
+        items: dict[int, int],
+        value: Callable[[int, int], Json],
+        *,
+        total: int | None,
+        **when: Any,
     ) -> list[Json]:
-        """A QuestionnaireResponse with link ids of its own; codes and scores stand in the Questionnaire."""
-        questionnaire: Json = {
-            "resourceType": "Questionnaire",
-            "id": "mood-after-birth",
-            "status": "active",
-            "code": [{"system": LOINC, "code": EPDS_PANEL}],
-            "item": [_question(number) for number in range(1, 11)],
-        }
-        if not contained:
-            questionnaire |= {"url": FORM, "version": "1"}
+        """A panel that names its items. Only the panel says when, and that it is of this stay."""
+        panel, item_codes, total_code = codes
+        told = [(item_codes[n - 1], value(n, score)) for n, score in items.items()]
+        told += [] if total is None else [(total_code, {"valueInteger": total})]
+        written = [self.observation(_loinc(code, "Screen"), one, **when) for code, one in told]
+        for one in written:
+            one.pop("effectiveDateTime")
+            one.pop("encounter", None)
+        named = [{"reference": f"Observation/{one['id']}"} for one in written]
+        return [*written, self.observation(_loinc(panel, "Screen"), {"hasMember": named}, **when)]
+
+    def form(
+        self, response: str, form: Form, *, hours: float, date_only: bool = False, status: str = "final"
+    ) -> list[Json]:
+        """A QuestionnaireResponse, and its Questionnaire where the answers need one."""
         answered: Json = {
             "resourceType": "QuestionnaireResponse",
             "id": response,
-            "questionnaire": "#mood-after-birth" if contained else f"{FORM}|1",
+            "questionnaire": form.canonical,
             "status": "completed" if status == "final" else status,
             "subject": self.subject(),
             "source": self.subject(),
             "authored": self.day(hours=hours) if date_only else self.instant(hours=hours),
-            "item": [_answer(number, score) for number, score in items.items()],
+            "item": form.items,
             **self.stay_of(hours),
         }
-        return [answered | {"contained": [questionnaire]}] if contained else [answered, questionnaire]
+        if form.canonical.startswith("#"):
+            return [answered | {"contained": list(form.questionnaires)}]
+        return [answered, *form.questionnaires]
 
     def phq9(self, *, total: int, age_h: float, item9: int = 0) -> list[Json]:
-        form = {"derivedFrom": [{"reference": f"QuestionnaireResponse/{self.id('phq9')}"}], "hours": age_h}
-        return [
-            self.observation(_loinc("44261-6", "PHQ-9 total"), {"valueInteger": total}, **form),
-            self.observation(_loinc("44260-8", "PHQ-9 item 9"), {"valueInteger": item9}, **form),
-        ]
+        shape = self.case["shape"].get("phq9", "total")
+        if shape in ("total", "total-quantity", "total-string"):
+            value = {"total": {"valueInteger": total}, **_as_told(total)}[shape]
+            form = {"derivedFrom": [{"reference": f"QuestionnaireResponse/{self.id('phq9')}"}], "hours": age_h}
+            return [
+                self.observation(_loinc(PHQ9_TOTAL, "PHQ-9 total"), value, **form),
+                self.observation(_loinc(PHQ9_ITEMS[8], "PHQ-9 item 9"), {"valueInteger": item9}, **form),
+            ]
+        items = {**_spread(total - item9, 8), 9: item9}
+        return self.coded_form(shape, "phq9", (PHQ9_PANEL, PHQ9_ITEMS, PHQ9_TOTAL), items, age_h)
 
     def gad7(self, *, total: int, age_h: float) -> list[Json]:
-        return [self.observation(_loinc("70274-6", "GAD-7 total"), {"valueInteger": total}, hours=age_h)]
+        shape = self.case["shape"].get("gad7", "total")
+        if shape in ("total", "total-quantity", "total-string"):
+            value = {"total": {"valueInteger": total}, **_as_told(total)}[shape]
+            return [self.observation(_loinc(GAD7_TOTAL, "GAD-7 total"), value, hours=age_h)]
+        return self.coded_form(shape, "gad7", (GAD7_PANEL, GAD7_ITEMS, GAD7_TOTAL), _spread(total, 7), age_h)
+
+    def coded_form(
+        self, shape: str, name: str, form_codes: tuple[str, tuple[str, ...], str], items: dict[int, int], age_h: float
+    ) -> list[Json]:
+        """A whole PHQ-9 or GAD-7: its items are answered in LOINC's answer codes, or in numbers."""
+        panel, codes, total_code = form_codes
+        total = sum(items.values())
+        match shape:
+            case "items":
+                from_form = {"derivedFrom": [{"reference": f"QuestionnaireResponse/{self.id(name)}"}], "hours": age_h}
+                return [
+                    self.observation(_loinc(codes[n - 1], "Screen"), _in_loinc(n, score), **from_form)
+                    for n, score in items.items()
+                ]
+            case "members":
+                return self.members(form_codes, items, _in_loinc, total=total, hours=age_h)
+            case "panel":
+                parts = [{"code": _loinc(codes[n - 1], "Screen"), **_in_loinc(n, one)} for n, one in items.items()]
+                parts.append({"code": _loinc(total_code, "Screen"), "valueInteger": total})
+                return [self.observation(_loinc(panel, "Screen"), {"component": parts}, hours=age_h)]
+            case "lhc":
+                answered = [
+                    {"linkId": f"/{codes[n - 1]}", "answer": [{"valueCoding": _answer_code(score)}]}
+                    for n, score in items.items()
+                ]
+                answered.append({"linkId": f"/{total_code}", "answer": [{"valueDecimal": total}]})
+                form = Form(f"https://forms.example.org/Questionnaire/{panel}", answered, (), tells_total=True)
+                return self.form(self.id(name), form, hours=age_h)
+            case "named":
+                answered = [
+                    {"linkId": f"{name}.q{n}", "answer": [{"valueInteger": score}]} for n, score in items.items()
+                ]
+                form = Form("https://forms.example.org/Questionnaire/17", answered, (), tells_total=False)
+                return self.form(self.id(name), form, hours=age_h)
+            case _:
+                raise AssertionError(f"no such shape of {name}: {shape}")
 
     # -- problems and allergies
 
@@ -767,31 +865,207 @@ def _answers(total: int, item10: int | None, answered: int) -> dict[int, int]:
     others = answered - (item10 is not None)
     left = total - (item10 or 0)
     assert 0 <= left <= 3 * others, f"{answered} items cannot sum to {total}"
-    scores = {number: min(3, max(0, left - 3 * (number - 1))) for number in range(1, others + 1)}
+    scores = _spread(left, others)
     return scores if item10 is None else {**scores, 10: item10}
 
 
-def _question(number: int) -> Json:
-    upwards = number in PRINTED_UPWARDS
+def _spread(total: int, items: int) -> dict[int, int]:
+    """Scores of the first items that make up a total."""
+    return {number: min(3, max(0, total - 3 * (number - 1))) for number in range(1, items + 1)}
+
+
+# ---- One total, in the ways in which an EHR writes it
+
+
+def _as_told(total: int) -> dict[str, Json]:
     return {
-        "linkId": f"{14360 + number}",
-        "code": [{"system": LOINC, "code": EPDS_ITEMS[number - 1]}],
-        "type": "choice",
-        "answerOption": [
-            {
-                "extension": [{"url": ORDINAL, "valueDecimal": place if upwards else 3 - place}],
-                "valueCoding": _choice(number, place if upwards else 3 - place),
-            }
-            for place in range(4)
-        ],
+        "total-quantity": {"valueQuantity": _quantity(total, "{score}")},
+        "total-string": {"valueString": str(total)},
     }
 
 
-def _answer(number: int, score: int) -> Json:
-    return {"linkId": f"{14360 + number}", "answer": [{"valueCoding": _choice(number, score)}]}
+def _code_and(value: str) -> Callable[[int], tuple[Json, Json]]:
+    return lambda total: (_loinc(EPDS_TOTAL, "EPDS"), _as_told(total)[value])
+
+
+# A total beside item 10, and no other item.
+ALONE: dict[str, Callable[[int], tuple[Json, Json]]] = {
+    "total": lambda total: (_loinc(EPDS_TOTAL, "EPDS"), {"valueInteger": total}),
+    "total-quantity": _code_and("total-quantity"),
+    "total-string": _code_and("total-string"),
+    "total-on-panel-code": lambda total: (_loinc(EPDS_PANEL, "EPDS"), {"valueInteger": total}),
+    "total-snomed": lambda total: (_snomed("450320001"), {"valueInteger": total}),
+    "total-beside-local": lambda total: (
+        {"coding": [{"system": f"{FORM}/flowsheet", "code": "21012954"}, *_loinc(EPDS_TOTAL, "EPDS")["coding"]]},
+        {"valueQuantity": {"value": total}},
+    ),
+    # The search by code would not find it. What stands here in place of a code is taken away on the wire: `sent`.
+    "total-words": lambda total: (_loinc(EPDS_TOTAL, "EPDS") | {"text": NO_CODE}, {"valueInteger": total}),
+}
+NO_CODE = "EPDS total score"
+
+
+# ---- One answer, in the ways in which an EHR writes it
+
+
+def _integer(_: int, score: int) -> Json:
+    return {"valueInteger": score}
+
+
+def _weighed(number: int, score: int) -> Json:
+    """A coded answer that carries its score. The letter is its printed place, which is not its score."""
+    return {"valueCodeableConcept": {"coding": [_choice(number, score) | _weight(ORDINAL, score)]}}
+
+
+def _in_loinc(_: int, score: int) -> Json:
+    return {"valueCodeableConcept": {"coding": [_answer_code(score)]}}
+
+
+def _answer_code(score: int) -> Json:
+    return {"system": LOINC, "code": PHQ_ANSWERS[score]}
+
+
+def _weight(url: str, score: int) -> Json:
+    return {"extension": [{"url": url, "valueDecimal": score}]}
 
 
 def _choice(number: int, score: int) -> Json:
     """The answer as the form codes it: a letter by its printed place, which is not its score."""
     place = score if number in PRINTED_UPWARDS else 3 - score
     return {"system": f"{FORM}/answers", "code": "abcd"[place]}
+
+
+# ---- Whole forms: a QuestionnaireResponse, with or without its Questionnaire
+
+
+@dataclass(frozen=True)
+class Form:
+    """The answers of a form, what it calls its Questionnaire, the Questionnaires, and whether it tells its total."""
+
+    canonical: str
+    items: list[Json]
+    questionnaires: tuple[Json, ...]
+    tells_total: bool
+
+
+Items = dict[int, int]
+
+
+def _questionnaire(**more: Any) -> Json:
+    """Link ids that say nothing; codes and scores stand here alone."""
+    return {
+        "resourceType": "Questionnaire",
+        "id": "mood-after-birth",
+        "status": "active",
+        "code": [{"system": LOINC, "code": EPDS_PANEL}],
+        "item": [_question(number) for number in range(1, 11)],
+        **more,
+    }
+
+
+def _question(number: int) -> Json:
+    upwards = number in PRINTED_UPWARDS
+    scores = range(4) if upwards else range(3, -1, -1)
+    return {
+        "linkId": f"{14360 + number}",
+        "code": [{"system": LOINC, "code": EPDS_ITEMS[number - 1]}],
+        "type": "choice",
+        "answerOption": [{**_weight(ORDINAL, score), "valueCoding": _choice(number, score)} for score in scores],
+    }
+
+
+def _backwards(question: Json) -> Json:
+    """The same question with other scores, as another version might have them."""
+    options = [
+        option | _weight(ORDINAL, 3 - option["extension"][0]["valueDecimal"]) for option in question["answerOption"]
+    ]
+    return question | {"answerOption": options}
+
+
+def _opaque(canonical: str, *questionnaires: Json) -> Callable[[Items, int | None], Form]:
+    def written(items: Items, _: int | None) -> Form:
+        answered = [
+            {"linkId": f"{14360 + n}", "answer": [{"valueCoding": _choice(n, score)}]} for n, score in items.items()
+        ]
+        return Form(canonical, answered, questionnaires, tells_total=False)
+
+    return written
+
+
+def _two_versions() -> Callable[[Items, int | None], Form]:
+    right = _questionnaire(url=FORM, version="2", id="mood-after-birth-2")
+    other = _questionnaire(url=FORM, version="1") | {"item": [_backwards(_question(n)) for n in range(1, 11)]}
+    return _opaque(f"{FORM}|2", other, right)
+
+
+def _danish(items: Items, total: int | None) -> Form:
+    """The Danish national form: plain numbers under names of its own, and a score that is not to be added to them."""
+    answered = [{"linkId": DANISH[n - 1], "answer": [{"valueInteger": score}]} for n, score in items.items()]
+    if total is not None:
+        answered.append({"linkId": "score", "answer": [{"valueInteger": total}]})
+    questions = [{"linkId": name, "type": "integer"} for name in (*DANISH, "score")]
+    url = "https://forms.example.dk/Questionnaire/efter-foedslen"
+    code = [{"system": SNOMED, "code": "450320001"}]
+    asked = {"resourceType": "Questionnaire", "id": "efter-foedslen", "status": "active", "url": url, "code": code}
+    return Form(url, answered, (asked | {"item": questions},), tells_total=True)
+
+
+def _copied(items: Items, total: int | None) -> Form:
+    """As in a public repository: codes without a system, and the Questionnaire under the code of the total."""
+    answered: list[Json] = [
+        {"linkId": f"epds.q{n}", "answer": [{"valueCoding": {"code": str(score)} | _weight(ORDINAL, score)}]}
+        for n, score in items.items()
+    ]
+    if total is not None:
+        answered.append({"linkId": "epds.totalScore", "answer": [{"valueInteger": total}]})
+    questions = [{"linkId": f"epds.q{n}", "type": "choice"} for n in range(1, 11)]
+    url = "https://forms.example.org/Questionnaire/copied"
+    code = [{"system": LOINC, "code": EPDS_TOTAL}]
+    asked = {"resourceType": "Questionnaire", "id": "copied", "status": "active", "url": url, "code": code}
+    return Form(url, answered, (asked | {"item": questions},), tells_total=True)
+
+
+def _lhc(items: Items, total: int | None) -> Form:
+    """LHC-Forms: LOINC in the linkIds, scores in the Questionnaire, the total in the same form."""
+    link = {n: f"/{code}" for n, code in enumerate(EPDS_ITEMS, 1)}
+    answered: list[Json] = [
+        {"linkId": link[n], "answer": [{"valueCoding": _choice(n, score)}]} for n, score in items.items()
+    ]
+    if total is not None:
+        answered.append({"linkId": f"/{EPDS_TOTAL}", "answer": [{"valueDecimal": total}]})
+    asked = _questionnaire(url=FORM) | {"item": [_question(n) | {"linkId": link[n]} for n in range(1, 11)]}
+    return Form(FORM, [{"linkId": f"/{EPDS_PANEL}", "item": answered}], (asked,), tells_total=True)
+
+
+def _weighing(answer: Callable[[int, int], Json]) -> Callable[[Items, int | None], Form]:
+    """Answers that carry their own scores need no Questionnaire."""
+
+    def written(items: Items, _: int | None) -> Form:
+        answered = [{"linkId": f"/{EPDS_ITEMS[n - 1]}", "answer": [answer(n, score)]} for n, score in items.items()]
+        return Form(FORM, answered, (), tells_total=False)
+
+    return written
+
+
+def _numbered(items: Items, total: int | None) -> Form:
+    """Bare numbers for linkIds: only its name tells what the form is."""
+    answered = [{"linkId": str(n), "answer": [{"valueInteger": score}]} for n, score in items.items()]
+    if total is not None:
+        answered.append({"linkId": "total", "answer": [{"valueInteger": total}]})
+    return Form("https://forms.example.org/Questionnaire/epds|3", answered, (), tells_total=True)
+
+
+FORMS: dict[str, Callable[[Items, int | None], Form]] = {
+    "response": _opaque(f"{FORM}|1", _questionnaire(url=FORM, version="1")),
+    "contained": _opaque("#mood-after-birth", _questionnaire()),
+    "by-url": _opaque(FORM, _questionnaire(url=FORM)),
+    "by-id": _opaque("Questionnaire/mood-after-birth", _questionnaire()),
+    "by-address": _opaque("https://ehr.example.org/fhir/Questionnaire/mood-after-birth", _questionnaire()),
+    "two-versions": _two_versions(),
+    "danish": _danish,
+    "copied": _copied,
+    "lhc": _lhc,
+    "weighed-answers": _weighing(lambda n, score: {"valueCoding": _choice(n, score)} | _weight(ORDINAL, score)),
+    "weighed-codings": _weighing(lambda n, score: {"valueCoding": _choice(n, score) | _weight(WEIGHT, score)}),
+    "numbered": _numbered,
+}

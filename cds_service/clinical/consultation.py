@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cds_service.clinical.dosing import Dose
 from cds_service.clinical.eligibility import Eligibility
-from cds_service.clinical.facts import Facts
+from cds_service.clinical.facts import Evidence, Facts
 from cds_service.clinical.order_check import Departure, DraftedOrder
 from cds_service.clinical.plan import Occasion, Plan
 from cds_service.clinical.risk import Risk
@@ -20,7 +20,8 @@ class Consultation:
     `orders` are the (es)ketamine orders drafted in this call; `departures` is where the one for prevention leaves the
     protocol. `already_ordered` holds the "system|code" of each order drafted or active, so that nothing is suggested
     twice. `set_aside` names the chart entries that could not be read, by reference and reason; `not_hers` those that
-    are about somebody else.
+    are about somebody else. `not_recognised` are the medicines that could count now, but that no rule has looked at,
+    because neither code nor words told which they are: one entry for each.
     """
 
     occasion: Occasion
@@ -34,6 +35,13 @@ class Consultation:
     already_ordered: frozenset[str] = frozenset()
     set_aside: tuple[str, ...] = ()
     not_hers: tuple[str, ...] = ()
+    not_recognised: tuple[Evidence, ...] = ()
+
+    def route_not_understood(self, departure: Departure) -> bool:
+        """Is this about the route of an order that names one which nobody here understands? It is not "another"."""
+        return departure.id == "not_iv" and any(
+            order.reference == departure.reference and "route" in order.unreadable for order in self.orders
+        )
 
 
 @dataclass(frozen=True, slots=True)

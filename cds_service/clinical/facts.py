@@ -26,6 +26,7 @@ class Doubt(StrEnum):
     """Why a fact is unknown, in the words a card uses."""
 
     NOT_RECEIVED = "not received"
+    RESTRICTED = "access restricted"
     NOT_RECORDED = "not recorded"
     NOT_DATED = "not dated"
     TOO_OLD = "too old"

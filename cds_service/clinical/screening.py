@@ -34,7 +34,7 @@ class Form:
 def screen(
     forms: dict[str, tuple[Form, ...]],
     *,
-    received: bool,
+    not_had: Doubt | None,
     encounter_began: Moment | None,
     table: ScreenTable,
     now: datetime,
@@ -42,15 +42,16 @@ def screen(
     """
     The facts about the screens (decision logic, section 2).
 
-    `received`: both places where a form can lie were received whole. Without them nothing is called absent.
+    `not_had`: why one of the two places where a form can lie was not received whole; then nothing is called absent.
+    None when both were.
     """
     epds, phq9, gad7 = forms["epds"], forms["phq9"], forms["gad7"]
     current, tier = timedelta(hours=table.current_hours), timedelta(days=table.tier_days)
     safety, other = timedelta(days=table.safety_days), timedelta(days=table.other_days)
-    silence = unknown(Doubt.NOT_RECORDED if received else Doubt.NOT_RECEIVED)
+    silence = unknown(not_had or Doubt.NOT_RECORDED)
     # Not every woman has every screen: received and none in the window is none. What a missing EPDS means is said by
     # D01 and by the tier's own rule, which asks for one complete screen.
-    none = ABSENT if received else silence
+    none = silence if not_had else ABSENT
     found = {
         "epds_current": _complete(epds, current, now, silence),
         "epds_current_score": _raised(epds, current, now, silence),

@@ -1,27 +1,22 @@
-"""What the EHR holds on this woman, gathered: her resources, and for each question whether it was answered."""
+"""What the EHR holds on this woman: her resources, each once, and for each question whether it was answered."""
 
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
+from cds_service.ehr.answers import Had, matches
 from cds_service.ehr.elements import Resource, codes_in, members, reference_of, relative, texts
-from cds_service.ehr.wanted import Query
+from cds_service.ehr.prefetch import Told
+from cds_service.ehr.wanted import OWNER, Query
 from cds_service.errors import ChartUnavailable
 from cds_service.hooks.request import HookRequest
 
-
-class Had(IntEnum):
-    """How a question to the EHR was answered. Not had is unknown, never absent (decision logic, section 1)."""
-
-    NOT_ASKED = 0
-    FAILED = 1
-    CUT_SHORT = 2
-    WHOLE = 3
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +41,10 @@ class Chart:
         return self.by_type.get(kind, ())
 
 
-# Where the woman stands in each type that is read. A type that is not listed has no owner (Questionnaire, Medication).
-_OWNER: Final = {
-    "AllergyIntolerance": "patient",
-    "Condition": "subject",
-    "Encounter": "subject",
-    "MedicationAdministration": "subject",
-    "MedicationRequest": "subject",
-    "MedicationStatement": "subject",
-    "Observation": "subject",
-    "Procedure": "subject",
-    "QuestionnaireResponse": "subject",
-    "ServiceRequest": "subject",
-}
+_OWNERLESS: Final = frozenset({"Medication", "Questionnaire"})
+# A father's form and a newborn's measurements lie in her lists, and are passed over. Any other entry about another
+# patient, in the answer to a search for her alone, means that the EHR mixes patients up: then nothing is said.
+_FAMILY: Final = frozenset({"Observation", "QuestionnaireResponse"})
 # What each of these must say: how it stands, and what it is about (FHIR R4, 1..1).
 _STANDING: Final = frozenset(
     {
@@ -74,159 +60,153 @@ _NAMED: Final = {
     "MedicationStatement": _MEDICATION,
     "Observation": ("code",),
 }
-_OWNERLESS: Final = frozenset({"Medication", "Questionnaire"})
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{2,63}")
-_FATAL: Final = frozenset({"error", "fatal"})
-# Key names seen where an EHR's analysts typed them by hand (Epic never reads the discovery document), for a null or
-# an empty Bundle, whose content cannot tell what it answers. Compared without case, underscores and plural s.
-_OTHER_KEYS: Final = {
-    "condition": "Condition", "problem": "Condition", "problemlist": "Condition", "allergy": "AllergyIntolerance",
-    "allergie": "AllergyIntolerance", "allergyintolerance": "AllergyIntolerance",
-    "medicationrequest": "MedicationRequest", "medication": "MedicationRequest",
-    "medicationadministration": "MedicationAdministration", "administration": "MedicationAdministration",
-    "medicationstatement": "MedicationStatement", "procedure": "Procedure", "observation": "Observation",
-    "servicerequest": "ServiceRequest", "questionnaireresponse": "QuestionnaireResponse",
-}  # fmt: skip
 
 
-def gather(request: HookRequest, wanted: tuple[Query, ...]) -> Chart:
+def chart_of(
+    request: HookRequest,
+    told: Sequence[Told],
+    wanted: tuple[Query, ...],
+    excluded: frozenset[str] = frozenset(),
+) -> Chart:
     """
-    The chart from prefetch. Raises ChartUnavailable (412) when the patient cannot be had or is somebody else.
+    The chart that these answers make. `excluded`: security labels whose resources are not to be read.
 
-    Keys under other names, or one raw Bundle, are matched by what they hold.
+    Raises ChartUnavailable (412) when the patient cannot be had, or when something is about somebody else.
     """
-    answers = [*_named(request, wanted), *_unnamed(request, wanted)]
-    had: dict[str, Had] = {query.key: Had.NOT_ASKED for query in wanted}
-    set_aside: list[str] = []
-    not_hers: list[str] = []
-    found: dict[tuple[str, str], Resource] = {}
-    loose: list[Resource] = []
-    patients: dict[str, set[str]] = {}
-    for keys, value, name in answers:
-        entries, state = _entries(value)
-        broken = 0
-        for entry in entries:
-            resource = entry.get("resource") if isinstance(entry, dict) else None
-            if not _is_resource(resource):
-                broken += 1
-                continue
-            broken += _is_mute(resource)  # what it would have told is unknown, so this list cannot say "none"
-            if resource["resourceType"] == "Patient":
-                patients.setdefault(str(resource.get("id")), set()).add(str(entry.get("fullUrl")))
-            _keep(resource, found, loose)
-        if broken:
-            set_aside.append(f"{name}: {broken} entries could not be read")
-            state = min(state, Had.CUT_SHORT)
-        for key in keys:
-            had[key] = max(had[key], state)
-    patient = _patient(request, found, loose)
-    aliases = {f"Patient/{request.patient_id}", *patients.get(request.patient_id, ())}
+    pile = _Pile.of(told, wanted, excluded)
+    patient = _patient(request, pile)
+    aliases = {f"Patient/{request.patient_id}", *pile.full_urls.get(request.patient_id, ())}
     _same_patient_drafts(request, aliases)
     by_type: dict[str, list[Resource]] = {}
-    for resource in (*found.values(), *loose):
+    for one in told:
+        # A list of forms may hold the father's alone, and she filled in none.
+        if _is_about_others(one, aliases) and not _holds_forms(one):
+            pile.lower(one.keys, Had.FAILED)
+    for resource, about_her in pile.resources():
         kind = resource["resourceType"]
         if kind in _OWNERLESS:
             by_type.setdefault(kind, []).append(resource)
             continue
-        owner = _OWNER.get(kind)
+        owner = OWNER.get(kind)
         if owner is None:
             continue
         whose = relative(resource.get(owner))
         if whose in aliases:
             by_type.setdefault(kind, []).append(resource)
         elif whose is None:
-            set_aside.append(f"{reference_of(resource)}: it does not say whose it is")
-            for query in wanted:
-                if query.type == kind and _might_answer(resource, query):
-                    had[query.key] = min(had[query.key], Had.CUT_SHORT)
+            pile.set_aside.append(f"{reference_of(resource)}: it does not say whose it is")
+            pile.lower((q.key for q in wanted if q.type == kind and _might_answer(resource, q)), Had.CUT_SHORT)
+        elif about_her and kind not in _FAMILY and whose.startswith("Patient/"):
+            raise _mixed_up(f"a {kind} that the EHR holds for the patient of the context is about another patient")
         else:
-            not_hers.append(f"{reference_of(resource)}: about another person")
+            pile.not_hers.append(f"{reference_of(resource)}: about another person")
+    if pile.not_hers:
+        _log.warning("security: %d chart entries about other persons were passed over", len(pile.not_hers))
     return Chart(
         patient=patient,
-        encounter=_encounter(request, found, aliases),
+        encounter=_encounter(request, pile, aliases),
         by_type={kind: tuple(sorted(rows, key=_order)) for kind, rows in by_type.items()},
-        had=had,
+        had=pile.had,
         drafts=tuple(sorted(request.draft_orders, key=_order)),
         selected=_selected(request),
-        set_aside=tuple(sorted(set_aside)),
-        not_hers=tuple(sorted(not_hers)),
+        set_aside=tuple(sorted(pile.set_aside)),
+        not_hers=tuple(sorted(pile.not_hers)),
     )
 
 
-def _named(request: HookRequest, wanted: tuple[Query, ...]) -> Iterator[tuple[tuple[str, ...], Any, str]]:
-    for query in wanted:
-        if query.key in request.prefetch:
-            yield (query.key,), request.prefetch[query.key], query.key
+# --- everything that came, each once ----------------------------------------------------------------
 
 
-def _unnamed(request: HookRequest, wanted: tuple[Query, ...]) -> Iterator[tuple[tuple[str, ...], Any, str]]:
-    """Values under keys of the EHR's own, or one raw Bundle: each answers the queries of the types that it holds."""
-    ours = {query.key for query in wanted}
-    others = [(key, value) for key, value in request.prefetch.items() if key not in ours]
-    if request.prefetch_bundle is not None:
-        others.append(("", request.prefetch_bundle))
-    for name, value in others:
-        entries, _ = _entries(value)
-        kinds = {
-            kind
-            for entry in entries
-            if isinstance(entry, dict)
-            and isinstance(resource := entry.get("resource"), dict)
-            and isinstance(kind := resource.get("resourceType"), str)
-        }
-        if not kinds and (kind := _OTHER_KEYS.get(_simplified(name))):
-            kinds = {kind}
-        # Our own key was sent, too: then it alone says how that question was answered.
-        yield (
-            tuple(q.key for q in wanted if q.type in kinds and q.key not in request.prefetch),
-            value,
-            "a prefetch key of the EHR's own",
-        )
+@dataclass(slots=True)
+class _Pile:
+    """All entries of all answers, before anybody asked whose they are. The flag: it answers a search for her alone."""
 
+    had: dict[str, Had]
+    types: Mapping[str, str]
+    set_aside: list[str] = field(default_factory=list)
+    not_hers: list[str] = field(default_factory=list)
+    found: dict[tuple[str, str], tuple[Resource, bool]] = field(default_factory=dict)
+    loose: list[tuple[Resource, bool]] = field(default_factory=list)
+    full_urls: dict[str, set[str]] = field(default_factory=dict)
 
-def _simplified(key: str) -> str:
-    return key.lower().replace("_", "").replace("-", "").rstrip("s")
+    @classmethod
+    def of(cls, told: Iterable[Told], wanted: tuple[Query, ...], excluded: frozenset[str]) -> _Pile:
+        pile = cls({query.key: Had.NOT_ASKED for query in wanted}, {query.key: query.type for query in wanted})
+        for one in told:
+            pile._add(one, excluded)
+        return pile
 
+    def _add(self, told: Told, excluded: frozenset[str]) -> None:
+        broken = withheld = 0
+        matched: set[str] = set()
+        for entry in told.answer.entries:
+            resource = entry.get("resource") if isinstance(entry, dict) else None
+            if not _is_resource(resource):
+                broken += 1
+                continue
+            if matches(entry):
+                matched.add(resource["resourceType"])
+            if excluded and _is_excluded(resource, excluded):
+                withheld += 1
+                continue
+            broken += _is_mute(resource)  # what it would have told is unknown, so this list cannot say "none"
+            if resource["resourceType"] == "Patient":
+                self.full_urls.setdefault(str(resource.get("id")), set()).add(str(entry.get("fullUrl")))
+            self._keep(resource, told.about_her)
+        if broken:
+            self.set_aside.append(f"{told.name}: {broken} entries could not be read")
+        if withheld:
+            self.set_aside.append(f"{told.name}: {withheld} entries are not to be read here, by their security label")
+        state = min(told.answer.had, Had.CUT_SHORT) if broken or withheld else told.answer.had
+        for key in told.keys:
+            # Matches, but none of the type that was asked for: an answer to something else, and not "none".
+            answered = not matched or self.types[key] in matched
+            self.had[key] = max(self.had[key], state if answered else min(state, Had.FAILED))
+        for key in told.partly:
+            self.had[key] = max(self.had[key], min(state, Had.CUT_SHORT))
 
-def _entries(value: object) -> tuple[list[Any], Had]:
-    """
-    The entries of a prefetch value, and how whole it is.
+    def _keep(self, resource: Resource, about_her: bool) -> None:
+        """Each resource once. Of two versions the later stays, whatever their order."""
+        id_ = resource.get("id")
+        if not isinstance(id_, str):
+            if all(held != resource for held, _ in self.loose):
+                self.loose.append((resource, about_her))
+            return
+        key = (resource["resourceType"], id_)
+        if (before := self.found.get(key)) is None:
+            self.found[key] = (resource, about_her)
+            return
+        held, flag = before
+        if held != resource and _version(held) < _version(resource):
+            held = resource
+        self.found[key] = (held, flag or about_her)
 
-    Null or an empty Bundle is a known none. An OperationOutcome is a failure, alone or in a searchset, unless the
-    total is 0 and it only informs or warns: Epic answers an empty search so (code 4101). A `next` link, or a total
-    above what came, means that the list was cut short.
-    """
-    if value is None:
-        return [], Had.WHOLE
-    if isinstance(value, list):
-        # Home-made clients send a bare list of resources. What it holds counts; nobody says that it is whole.
-        return [{"resource": member} for member in value], Had.CUT_SHORT if value else Had.FAILED
-    if not isinstance(value, dict):
-        return [{}], Had.FAILED
-    if value.get("resourceType") == "OperationOutcome":
-        return [], Had.FAILED
-    if value.get("resourceType") != "Bundle":
-        return [{"resource": value}], Had.WHOLE
-    listed = value.get("entry", [])
-    if not isinstance(listed, list):
-        return [{}], Had.FAILED
-    outcomes = [e["resource"] for e in listed if _is_outcome(e)]
-    entries = [e for e in listed if not _is_outcome(e)]
-    if any(_severity(outcome) in _FATAL for outcome in outcomes) or (
-        outcomes and entries == [] and value.get("total", 0)
-    ):
-        return entries, Had.FAILED
-    total = value.get("total")
-    matches = _distinct(e for e in entries if not (isinstance(e, dict) and _mode(e) == "include"))
-    more = any(link.get("relation") == "next" for link in members(value.get("link")))
-    if more or (isinstance(total, int) and total > matches):
-        return entries, Had.CUT_SHORT
-    return entries, Had.WHOLE
+    def resources(self) -> Iterator[tuple[Resource, bool]]:
+        yield from self.found.values()
+        yield from self.loose
+
+    def get(self, kind: str, id_: str) -> Resource | None:
+        found = self.found.get((kind, id_))
+        return found[0] if found is not None else None
+
+    def lower(self, keys: Iterable[str], most: Had) -> None:
+        for key in keys:
+            self.had[key] = min(self.had[key], most)
 
 
 def _is_resource(resource: Any) -> TypeGuard[dict[str, Any]]:
     kind = resource.get("resourceType") if isinstance(resource, dict) else None
     return isinstance(kind, str) and _TYPE.fullmatch(kind) is not None
+
+
+def _is_excluded(resource: Resource, excluded: frozenset[str]) -> bool:
+    meta = resource.get("meta")
+    for label in members(meta.get("security")) if isinstance(meta, dict) else ():
+        code, system = label.get("code"), label.get("system")
+        if isinstance(code, str) and (code in excluded or f"{system}|{code}" in excluded):
+            return True
+    return False
 
 
 def _is_mute(resource: Resource) -> bool:
@@ -239,9 +219,25 @@ def _is_mute(resource: Resource) -> bool:
 
 
 def _names_something(concept: object) -> bool:
-    if isinstance(concept, dict) and any(isinstance(concept.get(k), str) for k in ("reference", "display")):
+    if not isinstance(concept, dict) or _has_broken_codings(concept):
+        return False
+    if any(isinstance(concept.get(name), str) for name in ("reference", "display")):
         return True
     return bool(codes_in(concept)) or any(True for _ in texts(concept))
+
+
+def _has_broken_codings(concept: Mapping[str, Any]) -> bool:
+    """There were codes, and they did not arrive: then the text beside them is half of what was said."""
+    if "coding" not in concept:
+        return False
+    coding = concept["coding"]
+    return not coding or not all(map(_is_coding, coding if isinstance(coding, list) else [coding]))
+
+
+def _is_coding(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value[name], str) and value[name] for name in ("system", "code", "display") if name in value
+    )
 
 
 def _might_answer(resource: Resource, query: Query) -> bool:
@@ -251,49 +247,6 @@ def _might_answer(resource: Resource, query: Query) -> bool:
     parts = (resource, *members(resource.get("component")))
     told = [code for part in parts for code in codes_in(part.get("code"))]
     return not told or not query.codes.isdisjoint(told)
-
-
-def _distinct(entries: Iterable[Any]) -> int:
-    """How many different resources there are: one that is sent twice fills no list that was cut short."""
-    named: set[tuple[str, str]] = set()
-    nameless = 0
-    for entry in entries:
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        kind, id_ = (resource.get("resourceType"), resource.get("id")) if isinstance(resource, dict) else (None, None)
-        if isinstance(kind, str) and isinstance(id_, str):
-            named.add((kind, id_))
-        else:
-            nameless += 1
-    return len(named) + nameless
-
-
-def _is_outcome(entry: object) -> bool:
-    resource = entry.get("resource") if isinstance(entry, dict) else None
-    return isinstance(resource, dict) and resource.get("resourceType") == "OperationOutcome"
-
-
-def _mode(entry: Mapping[str, Any]) -> object:
-    search = entry.get("search")
-    return search.get("mode") if isinstance(search, dict) else None
-
-
-def _severity(outcome: Mapping[str, Any]) -> str:
-    """The worst severity of an OperationOutcome; without a readable issue it is an error."""
-    found = [issue.get("severity") for issue in members(outcome.get("issue"))]
-    return "error" if not found or any(s not in ("warning", "information") for s in found) else "warning"
-
-
-def _keep(resource: Resource, found: dict[tuple[str, str], Resource], loose: list[Resource]) -> None:
-    """Each resource once. Of two versions the later stays, whatever their order."""
-    id_ = resource.get("id")
-    if not isinstance(id_, str):
-        if resource not in loose:
-            loose.append(resource)
-        return
-    key = (resource["resourceType"], id_)
-    held = found.get(key)
-    if held is None or (held != resource and _version(held) < _version(resource)):
-        found[key] = resource
 
 
 def _version(resource: Resource) -> tuple[str, str]:
@@ -310,38 +263,63 @@ def _order(resource: Resource) -> tuple[str, str, str]:
     return str(resource.get("resourceType")), "", json.dumps(resource, sort_keys=True, default=str)
 
 
-def _patient(request: HookRequest, found: Mapping[tuple[str, str], Resource], loose: Iterable[Resource]) -> Resource:
+# --- is it she? -------------------------------------------------------------------------------------
+
+
+def _patient(request: HookRequest, pile: _Pile) -> Resource:
     sent = request.prefetch.get("patient")
     if isinstance(sent, dict) and sent.get("resourceType") == "Patient" and sent.get("id") != request.patient_id:
-        raise ChartUnavailable("prefetch.patient is not the patient of the context")
-    patient = found.get(("Patient", request.patient_id))
-    if patient is None:
-        others = any(kind == "Patient" for kind, _ in found) or any(r["resourceType"] == "Patient" for r in loose)
-        raise ChartUnavailable(
-            "the prefetched Patient is not the patient of the context"
-            if others
-            else "the Patient resource was not sent"
-        )
-    return patient
+        raise _mixed_up("prefetch.patient is not the patient of the context")
+    patient = pile.get("Patient", request.patient_id)
+    if patient is not None:
+        return patient
+    if any(resource["resourceType"] == "Patient" for resource, _ in pile.resources()):
+        raise _mixed_up("the Patient that the EHR gave is not the patient of the context")
+    raise ChartUnavailable(_NO_PATIENT[pile.had.get("patient", Had.NOT_ASKED)])
+
+
+_NO_PATIENT: Final = {
+    Had.NOT_ASKED: "the Patient resource was not sent, and could not be read from fhirServer",
+    Had.FAILED: "the Patient resource could not be had",
+    Had.RESTRICTED: "the EHR restricts access to the Patient resource",
+    Had.CUT_SHORT: "the Patient resource could not be read",
+    Had.WHOLE: "the Patient resource was not sent: prefetch.patient holds none",
+}
+
+
+def _holds_forms(told: Told) -> bool:
+    entries = (entry.get("resource") for entry in told.answer.entries if isinstance(entry, dict))
+    return all(isinstance(one, dict) and one.get("resourceType") == "QuestionnaireResponse" for one in entries)
+
+
+def _is_about_others(told: Told, aliases: set[str]) -> bool:
+    """Does a search for her alone match entries of others, and none of hers? Then it says nothing about her."""
+    found = [entry.get("resource") for entry in told.answer.entries if matches(entry)]
+    owned = [one for one in found if _is_resource(one) and one["resourceType"] in OWNER]
+    owners = [relative(one.get(OWNER[one["resourceType"]])) or "" for one in owned]
+    return told.about_her and bool(owners) and all(w.startswith("Patient/") and w not in aliases for w in owners)
 
 
 def _same_patient_drafts(request: HookRequest, aliases: set[str]) -> None:
     for order in request.draft_orders:
         whose = relative(order.get("subject"))
         if whose is not None and whose.startswith(("Patient/", "urn:")) and whose not in aliases:
-            raise ChartUnavailable("a draft order is for another patient than the context")
+            raise _mixed_up("a draft order is for another patient than the context")
 
 
-def _encounter(request: HookRequest, found: Mapping[tuple[str, str], Resource], aliases: set[str]) -> Resource | None:
-    if request.encounter_id is None:
-        return None
-    encounter = found.get(("Encounter", request.encounter_id))
+def _encounter(request: HookRequest, pile: _Pile, aliases: set[str]) -> Resource | None:
+    encounter = pile.get("Encounter", request.encounter_id) if request.encounter_id is not None else None
     if encounter is None:
         return None
     whose = relative(encounter.get("subject"))
     if whose is not None and whose not in aliases:
-        raise ChartUnavailable("the encounter of the context belongs to another patient")
+        raise _mixed_up("the encounter of the context belongs to another patient")
     return encounter
+
+
+def _mixed_up(message: str) -> ChartUnavailable:
+    _log.warning("security: identity mismatch: %s", message)
+    return ChartUnavailable(message)
 
 
 def _selected(request: HookRequest) -> frozenset[str]:

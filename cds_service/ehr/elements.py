@@ -14,10 +14,15 @@ from cds_service.clinical.moment import Moment, Precision
 Resource = Mapping[str, Any]
 
 _DATE_TIME: Final = re.compile(
-    r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(\.\d+)?)?\s*(Z|[+-]\d{2}:?\d{2})?)?)?)?"
+    r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(\.\d+)?)?\s*([Zz]|[+-]\d{2}:?\d{2})?)?)?)?"
 )
 _ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
+_TARGET: Final = re.compile(r"[A-Z][A-Za-z]{1,63}/(?!\.+$)[A-Za-z0-9._~-]{1,256}")
+_VERSION: Final = re.compile(r"/_history(?:/[^/]*)?$")
+# The clocks of the world: from Baker Island to the Line Islands. Any other offset is a slip of the pen.
+_MOST_WESTERN: Final = timedelta(hours=-12)
+_MOST_EASTERN: Final = timedelta(hours=14)
 
 
 def reference_of(resource: Resource) -> str:
@@ -35,17 +40,26 @@ def status_of(resource: Resource) -> str:
 
 def relative(reference: object) -> str | None:
     """
-    `Type/id` of a FHIR Reference, or of its text; None when it points nowhere.
+    `Type/id` of a FHIR Reference, or of its text; None when nobody can tell what it points to.
 
     Absolute URLs (Epic), versions (`/_history/1`) and `urn:uuid:` (bundles of Synthea) are all seen in charts.
+    What is not a type and an id is None, and never a name of its own: an entry whose owner cannot be read must
+    not pass for an entry about somebody else.
     """
     text = reference.get("reference") if isinstance(reference, dict) else reference
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str):
         return None
+    text = text.strip()
     if text.startswith(("urn:", "#")):
         return text
-    parts = text.split("/_history/", 1)[0].rstrip("/").split("/")
-    return "/".join(parts[-2:]) if len(parts) > 1 else None
+    _, absolute, path = text.partition("://")
+    if absolute:
+        text = path.partition("/")[2]  # a host is no type
+    if "#" in text:
+        return None  # something inside that resource, not the resource
+    text = _VERSION.sub("", text.partition("?")[0].rstrip("/"))
+    target = "/".join(text.split("/")[-2:])
+    return target if _TARGET.fullmatch(target) else None
 
 
 def codings(concept: object) -> list[Any]:
@@ -104,13 +118,19 @@ def _moment(text: str, zone: tzinfo) -> Moment | None:
     year, month, day, hour, minute, second, fraction, offset = match.groups()
     try:
         if hour is not None:
+            seconds = int(second or 0)
             at = datetime(
                 int(year), int(month), int(day), int(hour), int(minute),
-                min(int(second or 0), 59),  # a leap second is still that minute
+                59 if seconds == 60 else seconds,  # a leap second is still that minute
                 int((fraction or ".0")[1:7].ljust(6, "0")),
                 tzinfo=_offset(offset) if offset else zone,
             )  # fmt: skip
-            return Moment(at, at, Precision.TIME, text.strip())
+            again = at.replace(fold=1)
+            if again.utcoffset() == at.utcoffset():
+                return Moment(at, at, Precision.TIME, text.strip())
+            # When the clocks are put back, an hour without a zone comes twice: it may be either.
+            either = sorted((at.astimezone(UTC), again.astimezone(UTC)))
+            return Moment(either[0], either[1], Precision.TIME, text.strip())
         first = datetime(int(year), int(month or 1), int(day or 1), tzinfo=zone)
         if day is not None:
             return Moment(first, first + timedelta(days=1), Precision.DAY, text.strip())
@@ -123,11 +143,15 @@ def _moment(text: str, zone: tzinfo) -> Moment | None:
 
 
 def _offset(text: str) -> tzinfo:
-    if text == "Z":
+    """The offset from UTC. Raises ValueError where no clock shows it."""
+    if text in "Zz":
         return UTC
     sign = -1 if text[0] == "-" else 1
     digits = text[1:].replace(":", "")
-    return timezone(sign * timedelta(hours=int(digits[:2]), minutes=int(digits[2:])))
+    offset = sign * timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    if int(digits[2:]) > 59 or not _MOST_WESTERN <= offset <= _MOST_EASTERN:
+        raise ValueError("no such offset")
+    return timezone(offset)
 
 
 def span(value: object, zone: tzinfo) -> tuple[Moment | None, Moment | None]:
@@ -135,6 +159,19 @@ def span(value: object, zone: tzinfo) -> tuple[Moment | None, Moment | None]:
     if isinstance(value, dict):
         return moment(value.get("start"), zone), moment(value.get("end"), zone)
     return None, None
+
+
+def spanning(moments: Iterable[Moment]) -> Moment | None:
+    """From the first of these to the last, as precise as the least precise; it is dated by the first."""
+    listed = sorted(moments, key=lambda m: (m.earliest, m.latest, m.text))
+    if not listed:
+        return None
+    return Moment(listed[0].earliest, max(m.latest for m in listed), min(m.precision for m in listed), listed[0].text)
+
+
+def no_later_than(at: Moment) -> Moment:
+    """When only the end is known. It may warn, but is too vague to satisfy any window (see `Moment`)."""
+    return Moment(at.earliest, at.latest, Precision.YEAR, at.text)
 
 
 def number(value: object) -> Decimal | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from cds_service.knowledge import Knowledge
 
 USAGE: Final = (
-    "Works by prefetch alone: send every key. The Patient is required. Whatever else is missing is unknown, never "
-    "normal, and no dose is computed while anything that blocks is unknown."
+    "Works by prefetch alone: send every key. What is not sent is read from fhirServer, where the site allows it. The "
+    "Patient is required. Whatever else is missing is unknown, never normal, and no dose is computed while anything "
+    "that blocks is unknown."
 )
 # The Observation queries, each with the concepts that are read from it besides those of the fact rows.
 _SCREENS: Final = "screens"
@@ -43,6 +46,22 @@ _READ_BY_NAME: Final = {
 }
 
 
+# Where the woman stands in each type that is read.
+OWNER: Final = {
+    "AllergyIntolerance": "patient",
+    "Condition": "subject",
+    "Encounter": "subject",
+    "MedicationAdministration": "subject",
+    "MedicationRequest": "subject",
+    "MedicationStatement": "subject",
+    "Observation": "subject",
+    "Procedure": "subject",
+    "QuestionnaireResponse": "subject",
+    "ServiceRequest": "subject",
+}
+_TOKEN: Final = re.compile(r"\{\{(.+?)\}\}")
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """One prefetch key: the resource type, its template, and for Observations the concepts and codes it asks for."""
@@ -52,6 +71,13 @@ class Query:
     template: str
     concepts: frozenset[str] = frozenset()
     codes: frozenset[str] = frozenset()
+
+    def filled(self, tokens: Mapping[str, str]) -> str | None:
+        """The template with its tokens filled in, as a URL below a FHIR base; None when a token is not there."""
+        if not all(token in tokens for token in _TOKEN.findall(self.template)):
+            return None
+        # The bar between system and code is no URL character; a colon, a slash and a comma are (RFC 3986, 3.4).
+        return quote(_TOKEN.sub(lambda found: tokens[found[1]], self.template), safe="/:?&=,;%+~")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

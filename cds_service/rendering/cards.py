@@ -1,12 +1,13 @@
 """
 The plan in words: one card per topic, each saying what was found, when, in which entry, and what can be chosen.
 
-No free text of a chart gets in here: words come from the tables and the card files, and only numbers, units, dates and
-the kind of entry come from the chart.
+No free text of a chart gets in here: words come from the tables and the card files, and only numbers, units, dates,
+the kind of entry and, of a medicine that nobody recognised, its reference come from the chart.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import Any, Final
 from cds_service.clinical.consultation import Consultation, Encountered
 from cds_service.clinical.eligibility import Met, Open
 from cds_service.clinical.facts import Doubt, Evidence, Finding, State
+from cds_service.clinical.order_check import Departure
 from cds_service.clinical.plan import Topic as Planned
 from cds_service.clinical.risk import Tier
 from cds_service.clinical.stage import Stage
@@ -32,6 +34,9 @@ from cds_service.settings import Site
 
 MOST_ROWS: Final = 6
 _MOST_LISTED: Final = 4
+_MOST_NOT_RECOGNISED: Final = 3
+# An id has at most 64 characters in FHIR. Some EHRs send longer ones (seen: 200), which would fill the card.
+_POINTER: Final = re.compile(r"[A-Z][A-Za-z]{2,40}(/[A-Za-z0-9._~-]{1,64})?")
 
 
 def write(
@@ -192,7 +197,7 @@ class _Page:
                 worst = sorted(self.thought.departures, key=lambda d: not d.critical)
                 words = {
                     "what": plain_text(worst[0].what),
-                    "drafted": plain_text(worst[0].drafted),
+                    "drafted": plain_text(self._drafted(worst[0])),
                     "expected": plain_text(worst[0].expected),
                     "count": str(len([d for d in worst if d.critical] if variant == "critical" else worst)),
                 }
@@ -239,10 +244,23 @@ class _Page:
 
     def _data_used(self, topic: str, card: StandingCard) -> str:
         rows = list(dict.fromkeys(self._rows(topic, card)))
-        if not rows:
-            return ""
         more = ["", self.say("data_more", number=len(rows) - MOST_ROWS)] if len(rows) > MOST_ROWS else []
-        return "\n".join([self.say("data_heading"), *rows[:MOST_ROWS], *more])
+        table = "\n".join([self.say("data_heading"), *rows[:MOST_ROWS], *more]) if rows else ""
+        unknown = self._not_recognised() if topic.startswith("KET") else ""
+        return "\n\n".join(part for part in (table, unknown) if part)
+
+    def _not_recognised(self) -> str:
+        """The medicines that no rule has looked at: how many, and where the first of them stand."""
+        found = self.thought.not_recognised
+        if not found:
+            return ""
+        items = [
+            self.say("not_recognised_item", reference=_pointer(entry), when=self.figures.when(entry))
+            for entry in found[:_MOST_NOT_RECOGNISED]
+        ]
+        if len(found) > len(items):
+            items.append(self.say("and_more", number=len(found) - len(items)))
+        return self.say("not_recognised", number=len(found), list="; ".join(items))
 
     def _rows(self, topic: str, card: StandingCard) -> Iterator[str]:
         eligibility = self.thought.eligibility
@@ -402,11 +420,16 @@ class _Page:
     def _departures(self) -> str:
         if not self.thought.departures:
             return ""
+        told = [(d.what, self._drafted(d), d.expected) for d in self.thought.departures]
         rows = [
-            self.say("departure_row", what=escape(d.what), drafted=escape(d.drafted), expected=escape(d.expected))
-            for d in self.thought.departures
+            self.say("departure_row", what=escape(what), drafted=escape(drafted), expected=escape(expected))
+            for what, drafted, expected in told
         ]
         return "\n".join([self.say("departures_heading"), *rows])
+
+    def _drafted(self, departure: Departure) -> str:
+        understood = not self.thought.route_not_understood(departure)
+        return departure.drafted if understood else self.say("route_not_understood")
 
     # --- reasons ------------------------------------------------------------------------------------
 
@@ -435,6 +458,11 @@ class _Page:
 
     def _reason_value(self, reason: Reason) -> str:
         return self.figures.value(self.facts[reason.fact])
+
+
+def _pointer(entry: Evidence) -> str:
+    """Where to look: the relative reference, or only the kind of entry when the id is too long to be read."""
+    return escape(entry.reference) if _POINTER.fullmatch(entry.reference) else kind_of_entry(entry)
 
 
 def _fitting(summaries: Iterable[Phrase], words: Mapping[str, str]) -> str:

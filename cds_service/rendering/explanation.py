@@ -15,6 +15,7 @@ from cds_service.clinical.risk import Tier
 from cds_service.clinical.weighing import Reason
 
 _CONFIGURATION: Final = {"CFG01": "The site file enables a medicine that is not marketed in its country"}
+_NOT_UNDERSTOOD: Final = "not understood"
 _WIDTH: Final = 100
 _NO_WORDS: Final[Mapping[str, str]] = {}
 
@@ -35,6 +36,7 @@ def as_json(consultation: Consultation | None, who: Encountered, cards: Sequence
         "safetyConcern": thought is not None and thought.facts["safety_concern"].state is State.PRESENT,
         "eligibility": None if thought is None else _eligibility(thought.eligibility),
         "dose": None if thought is None or thought.dose is None else _dose(thought.dose),
+        "notRecognised": None if thought is None else _evidence(thought.not_recognised),
         "cards": list(cards),
     }  # fmt: skip
 
@@ -119,6 +121,7 @@ def as_text(
         ("What was found", list(_found(consultation, says))),
         ("Risk of postpartum depression", list(_risk(consultation))),
         ("May the medicine be offered", list(_rules(consultation))),
+        ("Medicines not recognised, so not checked", list(_not_recognised(consultation))),
         ("Dose", _arithmetic(consultation)),
         ("The drafted order", list(_draft(consultation))),
         ("Set aside, because it could not be read", [f"- {line}" for line in consultation.set_aside]),
@@ -191,6 +194,11 @@ def _rules(thought: Consultation) -> Iterator[str]:
     yield from (f"- {code} configuration: {_CONFIGURATION.get(code, code)}" for code in eligibility.configuration)
 
 
+def _not_recognised(thought: Consultation) -> Iterator[str]:
+    for entry in thought.not_recognised:
+        yield f"- {_entries((entry,)).removeprefix(': ')}"
+
+
 def _arithmetic(thought: Consultation) -> list[str]:
     dose = thought.dose
     if dose is None:
@@ -202,7 +210,8 @@ def _arithmetic(thought: Consultation) -> list[str]:
 def _draft(thought: Consultation) -> Iterator[str]:
     for departure in thought.departures:
         grave = " (beyond an absolute limit)" if departure.critical else ""
-        yield f"- {departure.what}{grave}: drafted {departure.drafted}, expected {departure.expected}"
+        drafted = _NOT_UNDERSTOOD if thought.route_not_understood(departure) else departure.drafted
+        yield f"- {departure.what}{grave}: drafted {drafted}, expected {departure.expected}"
 
 
 def _cards(thought: Consultation, cards: Sequence[dict[str, Any]]) -> Iterator[str]:

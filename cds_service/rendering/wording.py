@@ -43,6 +43,7 @@ BLOCKS: Final[Mapping[str, frozenset[str]]] = {
         "age_future": "",
         "not_found": "list", "not_found_item": "says doubt", "not_found_limit": "says doubt limit",
         "not_found_last": "says doubt limit last", "and_more": "number", "set_aside": "number",
+        "not_recognised": "number list", "not_recognised_item": "reference when", "route_not_understood": "",
         "tier_high": "version", "tier_elevated": "version", "tier_other": "version",
         "group": "says n country outcome", "no_group": "", "context": "list",
         "options_heading": "", "option": "number says", "already": "list",

@@ -329,7 +329,14 @@ READABLE = tuple(name for name in EVERY_FACT if name not in derived_names() | RE
 
 
 def as_read(changes: Mapping[str, Finding]) -> dict[str, Finding]:
-    """What a reader finds besides: of the weight it writes down whether that can be believed (D14)."""
+    """
+    What a reader finds besides: of the weight it writes down whether that can be believed (D14), and the latest
+    pressure is one of those of the last 24 hours.
+    """
+    for latest, among in (("systolic", "systolic_any"), ("diastolic", "diastolic_any")):
+        if (found := changes.get(latest)) is not None and found.state is State.PRESENT:
+            others = changes[among].values if among in changes else ()
+            changes = {**changes, among: replace(found, values=(*found.values, *others))}
     weight = changes.get("weight")
     if weight is None:
         return dict(changes)
@@ -368,7 +375,7 @@ def well(*, born: bool, weight: Fraction) -> dict[str, Finding]:
 def screens_of(epds: tuple[Form, ...], phq9: tuple[Form, ...], *, received: bool = True) -> dict[str, Finding]:
     return screen(
         {"epds": epds, "phq9": phq9, "gad7": ()},
-        received=received,
+        not_had=None if received else Doubt.NOT_RECEIVED,
         encounter_began=ago(30 * 60),
         table=KNOWN.screens,
         now=NOW,

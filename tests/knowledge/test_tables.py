@@ -13,7 +13,7 @@ from ehr import request_for
 from encoding import read_cases
 
 from cds_service.clinical import derived
-from cds_service.ehr.chart import gather
+from cds_service.ehr.gathering import gather
 from cds_service.hooks.request import parse_request
 from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge, load_knowledge
@@ -379,7 +379,7 @@ def test_every_fact_that_a_row_asks_about_is_read_or_derived(now: datetime, advi
     (case,) = [case for case in read_cases() if case.id == "V04"]
     advisor = advisor_of(case)
     request = parse_request(read_json(json.dumps(request_for(case, now, advisor.discovery())).encode()))
-    facts = advisor.consult(request, gather(request, advisor._wanted.queries), now).facts
+    facts = advisor.consult(request, gather(request, advisor.sources), now).facts
     asked = {
         *(test.fact for row in CRITERIA.values() for test in row.test),
         *(name for row in INPUTS.values() for name in row.facts),

@@ -14,7 +14,7 @@ from ehr import request_for
 from encoding import Json, read_cases
 
 from cds_service.clinical.facts import Facts, State
-from cds_service.ehr.chart import gather
+from cds_service.ehr.gathering import gather
 from cds_service.hooks.request import parse_request
 from cds_service.knowledge import load_knowledge
 from cds_service.knowledge.check_digits import could_exist
@@ -349,4 +349,4 @@ def read_with(code: Json, now: datetime, advisor_of: AdvisorOf) -> Facts:
         }
     )
     parsed = parse_request(json.loads(json.dumps(request)))
-    return advisor.consult(parsed, gather(parsed, advisor._wanted.queries), now).facts
+    return advisor.consult(parsed, gather(parsed, advisor.sources), now).facts

@@ -136,6 +136,7 @@ def think(
     already: frozenset[str] = frozenset(),
     set_aside: tuple[str, ...] = (),
     configuration: tuple[str, ...] = (),
+    not_recognised: tuple[Evidence, ...] = (),
 ) -> Consultation:
     """Facts thought through to the plan, with the tables as they are."""
     tables = knowledge()
@@ -162,6 +163,7 @@ def think(
         plan,
         already,
         set_aside,
+        not_recognised=not_recognised,
     )
 
 
@@ -191,6 +193,11 @@ NO_EPDS: dict[str, Any] = dict.fromkeys(
     UNKNOWN,
 ) | {"positive_epds": ABSENT, "positive_screen": ABSENT}  # fmt: skip
 LOSS = {"fetal_or_newborn_death": recorded("loss")}
+# Ids as long as FHIR allows, so that no card gets longer than in these cases.
+UNKNOWN_MEDICINES = tuple(
+    Evidence(f"MedicationRequest/{letter * 64}", "ordered", None, f"2026-05-1{day}T08:00:00Z")
+    for letter, day in zip("abcd", "3210", strict=True)
+)
 OVER = Departure("dose", "dose above the absolute limit", "at most 20 mg", "28 mg", critical=True)
 FAST = Departure("duration", "shorter than the protocol", "40 min", "20 min")
 UNWATCHED = Departure("monitoring", "no monitoring order", "SpO2 and blood pressure", "none")
@@ -205,6 +212,11 @@ def cases() -> dict[str, tuple[Consultation, Site]]:
     return {
         "eligible before birth": (think(woman()), SITE),
         "eligible after birth": (think(delivered(), stage=Stage.AFTER_BIRTH), SITE),
+        "eligible, medicines not recognised": (think(woman(), not_recognised=UNKNOWN_MEDICINES), SITE),
+        "contraindicated, medicines not recognised": (
+            think(woman(ketamine_allergy=recorded("allergy")), draft=DRAFT, not_recognised=UNKNOWN_MEDICINES),
+            SITE,
+        ),
         "eligible, ketamine": (think(woman(), site=KETAMINE_SITE), KETAMINE_SITE),
         "to be confirmed": (
             think(woman(asa_class=missing(Doubt.NOT_RECORDED), anaesthesia=missing(Doubt.NOT_RECORDED))),

@@ -310,6 +310,58 @@ def test_a_follow_up_day_that_has_passed_is_not_offered():
     assert labels == ["Refer to counselling"]
 
 
+NOT_RECOGNISED = "**Medicines not recognised, so not checked here:"
+
+
+def test_medicines_that_nobody_recognised_are_counted_and_three_are_pointed_at():
+    entries = (
+        Evidence("MedicationAdministration/run_1", "running", None, "2026-05-14T09:00:00Z"),
+        Evidence("MedicationRequest/b", "ordered", None, "2026-05-13"),
+        Evidence("MedicationStatement/c", "reported"),
+        Evidence("MedicationRequest/d", "as needed", None, "2026-05-01"),
+    )
+    (card, *_) = write(think(woman(), not_recognised=entries), WHO, knowledge(), wording(), SITE)
+    assert code(card) == "KETOPTION"
+    assert block(card, NOT_RECOGNISED) == (
+        NOT_RECOGNISED + " 4.** Look them up in the chart: "
+        r"MedicationAdministration/run\_1, 2026-05-14 09:00, 30 min ago; "
+        "MedicationRequest/b, 2026-05-13, 1 day ago; MedicationStatement/c, no date; 1 more."
+    )
+    (alone, *_) = write(think(woman(), not_recognised=entries[2:3]), WHO, knowledge(), wording(), SITE)
+    assert block(alone, NOT_RECOGNISED) == (
+        NOT_RECOGNISED + " 1.** Look them up in the chart: MedicationStatement/c, no date."
+    )
+
+
+def test_only_the_cards_about_the_medicine_speak_of_them_and_only_if_there_are_any():
+    for name, (consultation, _) in cases().items():
+        for card in written(name):
+            shown = bool(block(card, NOT_RECOGNISED))
+            about_it = code(card).startswith("KET") and code(card) != "KETDATA"
+            assert shown == (about_it and bool(consultation.not_recognised)), name
+
+
+def test_an_id_that_would_fill_the_card_is_left_out():
+    long, odd = Evidence(f"MedicationRequest/{'e' * 200}"), Evidence("MedicationRequest/<b>evil</b>")
+    (card, *_) = write(think(woman(), not_recognised=(long, odd)), WHO, knowledge(), wording(), SITE)
+    assert block(card, NOT_RECOGNISED).endswith("MedicationRequest, no date; MedicationRequest, no date.")
+
+
+def test_a_route_that_nobody_understands_is_called_so():
+    draft = replace(DRAFT, route="other", unreadable=frozenset({"route"}))
+    departure = Departure("route", "Not IV", "intravenous", "another route", id="not_iv", reference=draft.reference)
+
+    def shown(draft):
+        cards = write(think(woman(), draft=draft, departures=(departure,)), WHO, knowledge(), wording(), SITE)
+        (card,) = (card for card in cards if code(card) == "KETORDER")
+        return card["summary"], card["detail"]
+
+    summary, detail = shown(draft)
+    assert "route not understood, protocol intravenous" in summary
+    assert "| route | not understood | intravenous |" in detail
+    assert "another route" in shown(replace(draft, unreadable=frozenset()))[0]
+
+
 def test_ages_are_told_in_minutes_then_hours_then_days():
     def shown(at):
         entry = Evidence("Observation/weight", "72.4", "kg", at)

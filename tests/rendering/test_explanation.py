@@ -6,13 +6,14 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from builders import WHO, cases, knowledge, measured, think, woman, wording
+from builders import DRAFT, UNKNOWN_MEDICINES, WHO, cases, knowledge, measured, think, woman, wording
 
 from cds_service.clinical.facts import Evidence
+from cds_service.clinical.order_check import Departure
 from cds_service.rendering.cards import write
 from cds_service.rendering.explanation import as_json, as_text
 
-KEYS = ["hookInstance", "service", "risk", "safetyConcern", "eligibility", "dose", "cards"]
+KEYS = ["hookInstance", "service", "risk", "safetyConcern", "eligibility", "dose", "notRecognised", "cards"]
 DOSE_KEYS = ["medication", "dose_mg", "drug_volume_ml", "total_volume_ml", "concentration_mg_per_ml", "rate_ml_per_h",
              "duration_min", "calculation"]  # fmt: skip
 
@@ -81,6 +82,7 @@ def test_a_call_that_is_none_of_our_business_says_nothing():
         "safetyConcern": False,
         "eligibility": None,
         "dose": None,
+        "notRecognised": None,
         "cards": [],
     }
     assert "Nothing to look at" in as_text(None, WHO, [])
@@ -110,3 +112,27 @@ def test_a_terminal_is_sent_no_control_characters():
 def test_entries_that_could_not_be_read_are_listed():
     text = as_text(think(woman(), set_aside=("Observation/broken: no value",)), WHO, [])
     assert "- Observation/broken: no value" in text
+
+
+def test_every_medicine_that_nobody_recognised_is_listed_in_full():
+    thought = think(woman(), not_recognised=UNKNOWN_MEDICINES)
+    entries = as_json(thought, WHO, [])["notRecognised"]
+    assert [entry["reference"] for entry in entries] == [medicine.reference for medicine in UNKNOWN_MEDICINES]
+    assert entries[0] == {
+        "reference": f"MedicationRequest/{'a' * 64}",
+        "value": "ordered",
+        "unit": None,
+        "date": "2026-05-13T08:00:00Z",
+    }
+    text = as_text(thought, WHO, [])
+    assert "Medicines not recognised, so not checked" in text
+    for medicine in UNKNOWN_MEDICINES:
+        assert f"- ordered on {medicine.date} [{medicine.reference}]" in text
+    assert "not recognised" not in as_text(think(woman()), WHO, [])
+
+
+def test_a_route_that_nobody_understands_is_called_so():
+    draft = replace(DRAFT, route="other", unreadable=frozenset({"route"}))
+    departure = Departure("route", "Not IV", "intravenous", "another route", id="not_iv", reference=draft.reference)
+    text = as_text(think(woman(), draft=draft, departures=(departure,)), WHO, [])
+    assert "- route: drafted not understood, expected intravenous" in text

@@ -9,9 +9,9 @@ from cds_service.clinical.moment import Moment
 from cds_service.clinical.order_check import DraftedOrder
 from cds_service.clinical.screening import screen
 from cds_service.clinical.stage import Stage, stage_of
-from cds_service.ehr.chart import Had
+from cds_service.ehr.answers import Had
 from cds_service.ehr.reading import conditions, medicines, observations, ordered, patient, pregnancy, screens
-from cds_service.ehr.reading.view import View
+from cds_service.ehr.reading.view import View, missing
 from cds_service.settings import Site
 
 
@@ -52,7 +52,7 @@ def read(view: View, drafted: tuple[DraftedOrder, ...], site: Site) -> Read:
         **pregnancy.read_anaesthesia(view, since),
         **screen(
             screens.read_forms(view, observed),
-            received=screens.forms_had(view) is Had.WHOLE,
+            not_had=None if (had := screens.forms_had(view)) is Had.WHOLE else missing(had),
             encounter_began=pregnancy.encounter_began(view),
             table=view.knowledge.screens,
             now=view.now,

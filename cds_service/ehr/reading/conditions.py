@@ -11,15 +11,31 @@ from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
 from cds_service.clinical.moment import Moment
-from cds_service.ehr.chart import Had
-from cds_service.ehr.elements import Resource, code_in, codings, first, moment, reference_of, span, texts
+from cds_service.ehr.answers import Had
+from cds_service.ehr.elements import (
+    Resource,
+    codes_in,
+    codings,
+    concepts_in,
+    first,
+    moment,
+    reference_of,
+    span,
+    texts,
+)
 from cds_service.ehr.reading.view import View, missing
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.shapes import ConditionFact, ConditionTable
 from cds_service.knowledge.terminology import MEANINGLESS, Meaning
 
 _NEVER: Final = frozenset({"refuted", "entered-in-error"})
-_ACTIVE: Final = frozenset({"active", "recurrence", "relapse", None})
+_VERIFIED: Final = _NEVER | {"unconfirmed", "provisional", "differential", "confirmed"}
+_ACTIVE: Final = frozenset({"active", "recurrence", "relapse"})
+_OVER: Final = frozenset({"inactive", "remission", "resolved"})
+# Words that speak of somebody else's disorders, in a text or in a category.
+_FAMILY: Final = re.compile(r"(?<!\w)(?:family[\s_-]+(?:(?:medical|health)[\s_-]+)?history|famhx|fhx?)(?!\w)")
+# Where another statement begins: a denial, a past or a family does not reach over it.
+_CLAUSE: Final = re.compile(r"[.;]\s|,\s+(?=now\b|currently\b|but\b)|\bbut\b")
 _DOMAINS: Final = ("conditions", "mental_health", "pregnancy")
 
 
@@ -39,7 +55,7 @@ class Problem:
 
 
 def read_problems(view: View) -> tuple[Problem, ...]:
-    """Every entry that means something to us and may count: not refuted, not entered in error."""
+    """Every entry that means something to us and may count: hers, not refuted, not entered in error."""
     return tuple(_problems(view))
 
 
@@ -74,12 +90,15 @@ def read_conditions(view: View, problems: tuple[Problem, ...], pregnancy_began: 
 def _problems(view: View) -> Iterator[Problem]:
     zone = view.zone
     for resource in view.chart.of("Condition"):
-        if code_in(resource.get("verificationStatus")) in _NEVER:
+        verified = _stated(resource.get("verificationStatus"), _VERIFIED)
+        if (verified and verified <= _NEVER) or _is_the_familys(resource):
             continue
         meaning, past = _meaning(resource, view.knowledge)
         if not meaning.says and not meaning.hints:
             continue
-        status = code_in(resource.get("clinicalStatus"))
+        stated = _stated(resource.get("clinicalStatus"), _ACTIVE | _OVER)
+        # A status that nobody knows, or two that contradict each other, end no disorder.
+        status = min(stated & _ACTIVE or stated, default=None)
         onset = first((moment(resource.get("onsetDateTime"), zone), span(resource.get("onsetPeriod"), zone)[0]))
         recorded = first((moment(resource.get("recordedDate"), zone), moment(resource.get("assertedDate"), zone)))
         abated = first(
@@ -89,7 +108,7 @@ def _problems(view: View) -> Iterator[Problem]:
         yield Problem(
             meaning=meaning,
             status=status,
-            active=status in _ACTIVE and not past,
+            active=status not in _OVER and not past,
             past_by_words=past,
             onset=onset,
             recorded=recorded,
@@ -99,31 +118,54 @@ def _problems(view: View) -> Iterator[Problem]:
         )
 
 
+def _stated(status: object, known: frozenset[str]) -> frozenset[str]:
+    """The codes of a status element that FHIR knows; a local code says nothing. A bare string is DSTU2's way."""
+    told = {status} if isinstance(status, str) else codes_in(status)
+    return known & {code.strip().lower() for code in told}
+
+
+def _is_the_familys(resource: Resource) -> bool:
+    """Is the entry filed as family history? Then the disorder is somebody else's."""
+    for concept in concepts_in(resource.get("category")):
+        if any(_FAMILY.search(word.lower()) for word in (*texts(concept), *codes_in(concept))):
+            return True
+    return False
+
+
 def _meaning(resource: Resource, knowledge: Knowledge) -> tuple[Meaning, bool]:
     """What an entry stands for, and whether its words call it past. Words speak only where codes say nothing to us."""
     code = resource.get("code")
     terms = knowledge.terminology
     meaning = terms.codings_of(codings(code))
     if meaning is not MEANINGLESS:
+        text = code.get("text") if isinstance(code, dict) else None
+        if isinstance(text, str) and _FAMILY.match(text.strip().lower()):
+            # The code says that it is hers, the words that it is not: nobody can tell.
+            return Meaning(frozenset(), meaning.says | meaning.hints), False
         return meaning, False
-    says: set[str] = set()
-    past = False
+    senses: dict[str, set[str]] = {}
     for text in texts(code):
         for domain in _DOMAINS:
             for concept, at, lowered in terms.meaning_of_text(domain, text):
                 sense = _sense(lowered[:at], knowledge.conditions)
                 if sense != "negated":
-                    says.add(concept)
-                    past = past or sense == "past"
-    return (Meaning(frozenset(says), frozenset()), past) if says else (MEANINGLESS, False)
+                    senses.setdefault(concept, set()).add(sense)
+    if not senses:
+        return MEANINGLESS, False
+    says = frozenset(concept for concept, sense in senses.items() if sense != {"unclear"})
+    # "History of depression, now mania": what is past in a text does not end what is not.
+    return Meaning(says, frozenset(senses) - says), all(sense == {"past"} for sense in senses.values())
 
 
 def _sense(before: str, table: ConditionTable) -> str:
-    """Negated, past or plain: by the words just before the concept."""
+    """Negated, past, unclear or plain: by the words just before the concept."""
     negated, past = _patterns(table.negations, table.past_words)
-    reach = " ".join(before.split()[-table.negation_reach :])
+    clause = _CLAUSE.split(before)[-1]
+    reach = " ".join(clause.split()[-table.negation_reach :])
     if negated.search(reach):
         return "negated"
+    if _FAMILY.search(clause):
+        return "unclear"  # further on in a family history it may be hers or theirs
     return "past" if past.search(reach) else "plain"
 
 
@@ -189,11 +231,9 @@ def _in_this_pregnancy(problem: Problem, pregnancy_began: datetime) -> bool:
 
 def _is_recent(row: ConditionFact, problem: Problem, now: datetime, pregnancy_began: datetime) -> bool:
     """Active; or resolved within the row's days; or resolved, and nobody wrote when."""
-    if problem.status in _ACTIVE - {None} and not problem.past_by_words:
+    if problem.status in _ACTIVE and not problem.past_by_words:
         return True  # an explicit "active" stands, whenever it began
-    if not _in_this_pregnancy(problem, pregnancy_began):
-        return False
-    if problem.active:
-        return True
     within = timedelta(days=row.resolved_days or 0)
-    return problem.abated is None or problem.abated.possibly_within(within, now)
+    if problem.abated is not None and not problem.active:
+        return problem.abated.possibly_within(within, now)  # it ended lately, whenever it began
+    return _in_this_pregnancy(problem, pregnancy_began)

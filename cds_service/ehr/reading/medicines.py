@@ -1,18 +1,22 @@
-"""Which medicines she takes, gets or is about to get, by which route, and when the last dose was."""
+"""Which medicines she takes, gets or is about to get, by which route, when last, and which of them nobody knows."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
-from cds_service.clinical.facts import ABSENT, Evidence, Finding, State, unknown
+from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, unknown
 from cds_service.clinical.moment import Moment
-from cds_service.ehr.chart import Chart, Had
+from cds_service.ehr.answers import Had
+from cds_service.ehr.chart import Chart
 from cds_service.ehr.elements import (
     Resource,
+    codes_in,
     codings,
     concepts_in,
     first,
@@ -43,9 +47,15 @@ class How(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Medicine:
-    """One order, administration or report: which medicine, how it stands, until when, and by which route."""
+    """
+    One order, administration or report: which medicine, how it stands, until when, and by which route.
+
+    `names` holds the codes and words that nobody here knows, of a medicine without a concept. A medicine that has
+    neither is only pointed at, and nobody can tell what it is.
+    """
 
     concepts: frozenset[str]
+    names: frozenset[str]
     how: How
     until: Moment | None
     routes: frozenset[str]
@@ -53,14 +63,26 @@ class Medicine:
     for_prevention: bool
     encounter: str | None
     evidence: Evidence
-    reference: str
 
 
+# Every word and code for it, whichever of the two it is, and by whichever route.
+KETAMINES: Final = frozenset({"ketamine", "esketamine", "esketamine_nasal"})
+_TOPICAL: Final = "route_topical"
+_NO_INFUSION: Final = frozenset({"route_nasal", "route_other", _TOPICAL})
+# By status. What is listed nowhere (cancelled, entered-in-error, not-done, not-taken) never counts.
 _ORDER_ACTIVE: Final = frozenset({"active", "on-hold", "draft", "unknown"})
 _ORDER_ENDED: Final = frozenset({"completed", "stopped"})
 _REPORT_ACTIVE: Final = frozenset({"active", "intended", "on-hold", "unknown"})
+_REPORT_ENDED: Final = frozenset({"completed", "stopped"})
 _GIVEN: Final = frozenset({"completed", "stopped", "unknown"})
 _RUNNING: Final = frozenset({"in-progress", "on-hold"})
+_COUNTING: Final = {
+    "MedicationRequest": _ORDER_ACTIVE | _ORDER_ENDED,
+    "MedicationAdministration": _GIVEN | _RUNNING,
+    "MedicationStatement": _REPORT_ACTIVE | _REPORT_ENDED,
+}
+_READABLE: Final = re.compile(r"Medication/[A-Za-z0-9._~-]{1,256}")
+_LONGEST_TEXT: Final = 400
 
 
 def read_medicines(view: View, *, elsewhere: bool) -> dict[str, Finding]:
@@ -72,10 +94,45 @@ def read_medicines(view: View, *, elsewhere: bool) -> dict[str, Finding]:
     listed = tuple(_medicines(view.chart, view.knowledge, view.zone))
     had = _had(view.chart, elsewhere=elsewhere)
     began = _encounter_began(view.chart, view.zone)
-    found = {row.fact: _find(row, listed, had, view, began) for row in view.knowledge.medicines.row}
+    rows = view.knowledge.medicines.row
+    found = {row.fact: _find(row, listed, had, view, began) for row in rows}
     found["administrations_elsewhere"] = Finding(State.PRESENT) if elsewhere else ABSENT
-    found["medication_list"] = Finding(State.PRESENT) if had is Had.WHOLE else unknown(missing(had))
+    nameless = [m for m in listed if not m.concepts and not m.names and _could_count(rows, m, view, began)]
+    if had is not Had.WHOLE:
+        found["medication_list"] = unknown(missing(had))
+    elif nameless:
+        # It points at a medicine that nobody could look up: it may be any of those that a rule asks for.
+        found["medication_list"] = unknown(Doubt.UNCLEAR, *(m.evidence for m in nameless))
+    else:
+        found["medication_list"] = Finding(State.PRESENT)
     return found
+
+
+def not_recognised(view: View) -> tuple[Evidence, ...]:
+    """
+    The medicines that could count now and whose codes and words tell us nothing: no rule has looked at them.
+
+    One entry for each medicine, the most telling: what runs before what was given, ordered, or has ended.
+    """
+    began = _encounter_began(view.chart, view.zone)
+    unknown_ones = [
+        m
+        for m in _medicines(view.chart, view.knowledge, view.zone)
+        if m.names and _could_count(view.knowledge.medicines.row, m, view, began)
+    ]
+    by_name: dict[frozenset[str], Evidence] = {}
+    for medicine in sorted(unknown_ones, key=_how_telling):
+        by_name.setdefault(medicine.names, medicine.evidence)
+    return tuple(by_name.values())
+
+
+_TELLING: Final = (How.RUNNING, How.GIVEN, How.DRAFTED, How.ORDERED, How.AS_NEEDED, How.ENDED)
+
+
+def _how_telling(medicine: Medicine) -> tuple[int, float, str]:
+    """What runs first; within that the newest, and what is not dated before it, as it may be newer still."""
+    newest = -medicine.until.latest.timestamp() if medicine.until else float("-inf")
+    return _TELLING.index(medicine.how), newest, medicine.evidence.reference
 
 
 def _had(chart: Chart, *, elsewhere: bool) -> Had:
@@ -94,24 +151,56 @@ def _encounter_began(chart: Chart, zone: tzinfo) -> Moment | None:
 
 
 def _medicines(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[Medicine]:
-    others = (*chart.of("Medication"), *(d for d in chart.drafts if d.get("resourceType") == "Medication"))
-    pool = {reference_of(m): m for m in others}
-    drafts = [d for d in chart.drafts if d.get("resourceType") == "MedicationRequest"]
-    drafted = {reference_of(d) for d in drafts}
-    for resource in drafts:
-        yield from _order(resource, pool, knowledge, zone, drafted=True)
+    reader = _Reader(chart, knowledge, zone)
+    drafted = drafted_references(chart)
+    for draft in chart.drafts:
+        if draft.get("resourceType") == "MedicationRequest":
+            yield from reader.order(draft, drafted=True)
     for resource in chart.of("MedicationRequest"):
         if reference_of(resource) not in drafted:
-            yield from _order(resource, pool, knowledge, zone, drafted=False)
-    prevention = {
-        reference_of(order)
-        for order in (*drafts, *chart.of("MedicationRequest"))
-        if is_for_prevention(order, knowledge)
-    }
+            yield from reader.order(resource, drafted=False)
     for resource in chart.of("MedicationAdministration"):
-        yield from _administration(resource, pool, knowledge, zone, prevention)
+        yield from reader.administration(resource)
     for resource in chart.of("MedicationStatement"):
-        yield from _statement(resource, pool, knowledge, zone)
+        yield from reader.statement(resource)
+
+
+def drafted_references(chart: Chart) -> frozenset[str]:
+    """The orders of this call, by reference: an order of the chart among them is the same one. Without id it is not."""
+    return frozenset(reference for draft in chart.drafts if "/" in (reference := reference_of(draft)))
+
+
+# --- which medicine an entry is about --------------------------------------------------------------
+
+
+def medication_pool(chart: Chart) -> dict[str, Resource]:
+    """Medications by reference: those of the chart, and those that Epic sends as draft orders of their own."""
+    pool: dict[str, Resource] = {}
+    for medication in (*chart.of("Medication"), *(d for d in chart.drafts if d.get("resourceType") == "Medication")):
+        pool[reference_of(medication)] = medication
+        pool[f"urn:uuid:{medication.get('id')}"] = medication
+    return pool
+
+
+def wanted_medications(
+    resources: Iterable[Resource], pool: Mapping[str, Resource], knowledge: Knowledge | None = None
+) -> frozenset[str]:
+    """
+    The `Medication/id` references that must be read from the EHR to tell what these entries are about.
+
+    Those of orders, administrations and reports that count at all, are neither contained nor in the pool, and are not
+    understood from their code or display. Without `knowledge` any code or display counts as understood.
+    """
+    return frozenset(
+        target
+        for resource in resources
+        if status_of(resource) in _COUNTING.get(str(resource.get("resourceType")), ())
+        and resource.get("doNotPerform") is not True
+        and (target := relative(resource.get("medicationReference"))) is not None
+        and _READABLE.fullmatch(target)
+        and target not in pool
+        and not (_names(resource, pool) if knowledge is None else concepts_of(resource, pool, knowledge))
+    )
 
 
 def concepts_of(resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge) -> frozenset[str]:
@@ -122,36 +211,74 @@ def concepts_of(resource: Resource, pool: Mapping[str, Resource], knowledge: Kno
     product codes that no list holds whole, so the words always speak, too.
     """
     terms = knowledge.terminology
+    negated = _negated(knowledge.order_check.words.negations)
     found: set[str] = set()
-    for concept in _medication_concepts(resource, pool):
-        coded = terms.codings_of(codings(concept)).says
-        said: set[str] = set()
+    for concept in medication_concepts(resource, pool):
+        found |= terms.codings_of(codings(concept)).says
         for text in texts(concept):
-            said |= {name for name, _, _ in terms.meaning_of_text("medicines", text)}
-        found |= coded | said
+            said = negated.sub(" ", text[:_LONGEST_TEXT])
+            found |= {name for name, _, _ in terms.meaning_of_text("medicines", said)}
     return frozenset(found)
 
 
-def _medication_concepts(resource: Resource, pool: Mapping[str, Resource]) -> Iterator[object]:
+@lru_cache(maxsize=4)
+def _negated(negations: tuple[str, ...]) -> re.Pattern[str]:
+    """A negation and the word that it denies: "without epinephrine"."""
+    words = "|".join(re.escape(word) for word in sorted(negations, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)(?:{words})\s+\S+", re.IGNORECASE)
+
+
+def medication_concepts(resource: Resource, pool: Mapping[str, Resource]) -> Iterator[object]:
+    """Each CodeableConcept that says what an entry is about, wherever its medicine is described."""
     yield resource.get("medicationCodeableConcept")
     reference = resource.get("medicationReference")
     if not isinstance(reference, dict):
         return
     yield {"text": reference.get("display")}
+    medication = medication_of(resource, pool)
+    if medication is None:
+        return
+    yield medication.get("code")
+    inside = (*members(resource.get("contained")), *members(medication.get("contained")))
+    for ingredient in members(medication.get("ingredient")):
+        yield ingredient.get("itemCodeableConcept")
+        item = ingredient.get("itemReference")
+        if isinstance(item, dict):
+            yield {"text": item.get("display")}
+            substance = _pointed_at(item, inside, pool)
+            yield substance.get("code") if substance is not None else None
+
+
+def medication_of(resource: Resource, pool: Mapping[str, Resource]) -> Resource | None:
+    """The Medication that an entry points at: contained in it, or in the pool."""
+    return _pointed_at(resource.get("medicationReference"), members(resource.get("contained")), pool)
+
+
+def _pointed_at(reference: object, inside: Iterable[Resource], pool: Mapping[str, Resource]) -> Resource | None:
     target = relative(reference)
-    contained = {f"#{m.get('id')}": m for m in members(resource.get("contained"))}
-    medication = contained.get(target or "") or pool.get(target or "")
-    if medication is not None:
-        yield medication.get("code")
-        for ingredient in members(medication.get("ingredient")):
-            yield ingredient.get("itemCodeableConcept")
+    if target is None or not target.startswith("#"):
+        return pool.get(target or "")
+    # Some write the "#" of the reference into the id, too.
+    return next((one for one in inside if f"#{str(one.get('id')).removeprefix('#')}" == target), None)
+
+
+def _names(resource: Resource, pool: Mapping[str, Resource]) -> frozenset[str]:
+    """Every code and every word by which an entry names its medicine, known or not. For comparing only."""
+    return frozenset(
+        name.lower()
+        for concept in medication_concepts(resource, pool)
+        for name in (*codes_in(concept), *texts(concept))
+        if name.strip()
+    )
+
+
+# --- by which route, and why ----------------------------------------------------------------------
 
 
 def routes_of(resource: Resource, terms: Terminology) -> frozenset[str]:
     """The routes that an entry names, as concepts; empty when it names none."""
     found: set[str] = set()
-    dosages = [*members(resource.get("dosageInstruction")), *members(resource.get("dosage"))]
-    for dosage in dosages:
+    for dosage in _dosages(resource):
         route = dosage.get("route")
         coded = {c for c in terms.codings_of(codings(route)).says if c.startswith("route_")}
         if not coded:
@@ -183,42 +310,124 @@ def is_for_prevention(resource: Resource, knowledge: Knowledge) -> bool:
     return False
 
 
-def has_reason(resource: Resource) -> bool:
-    """Does the order say why at all?"""
-    return bool(concepts_in(resource.get("reasonCode")) or members(resource.get("reasonReference")))
+# --- how an entry stands --------------------------------------------------------------------------
 
 
-def _order(
-    resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge, zone: tzinfo, *, drafted: bool
-) -> Iterator[Medicine]:
-    status = status_of(resource)
-    if resource.get("doNotPerform") is True or (not drafted and status not in _ORDER_ACTIVE | _ORDER_ENDED):
-        return
-    if drafted and status in {"cancelled", "entered-in-error"}:
-        return
-    if _all_as_needed(resource):
-        how = How.AS_NEEDED
-    elif drafted or status == "draft":
-        how = How.DRAFTED
-    else:
-        how = How.ORDERED if status in _ORDER_ACTIVE else How.ENDED
-    authored = moment(resource.get("authoredOn"), zone)
-    yield _medicine(
-        resource,
-        concepts_of(resource, pool, knowledge),
-        how,
-        until=first((_order_ends(resource, zone), authored)) if how is How.ENDED else authored,
-        knowledge=knowledge,
-        # To warn: a scheduled order of a vasopressor runs. Mouth, nose and skin are ruled out by route.
-        infusion=True,
-        for_prevention=is_for_prevention(resource, knowledge),
-        word=how.value if how is not How.ENDED else str(status),
-    )
+class _Reader:
+    """Reads the entries of one chart, with the Medications and orders that they point at."""
+
+    def __init__(self, chart: Chart, knowledge: Knowledge, zone: tzinfo) -> None:
+        self.knowledge = knowledge
+        self.zone = zone
+        self.pool = medication_pool(chart)
+        orders = (*chart.of("MedicationRequest"), *chart.drafts)
+        self.orders = {reference_of(o): o for o in orders if o.get("resourceType") == "MedicationRequest"}
+
+    def order(self, resource: Resource, *, drafted: bool) -> Iterator[Medicine]:
+        status = status_of(resource)
+        if resource.get("doNotPerform") is True or (not drafted and status not in _ORDER_ACTIVE | _ORDER_ENDED):
+            return
+        if drafted and status in {"cancelled", "entered-in-error"}:
+            return
+        if _all_as_needed(resource.get("dosageInstruction")):
+            how = How.AS_NEEDED
+        elif drafted or status == "draft":
+            how = How.DRAFTED
+        else:
+            how = How.ORDERED if status in _ORDER_ACTIVE else How.ENDED
+        authored = moment(resource.get("authoredOn"), self.zone)
+        yield from self._medicine(
+            resource,
+            how,
+            until=first((_order_ends(resource, self.zone), authored)) if how is How.ENDED else authored,
+            # To warn: a scheduled order of a vasopressor runs. Mouth, nose and skin are ruled out by route.
+            infusion=True,
+            word=how.value if how is not How.ENDED else status,
+        )
+
+    def administration(self, resource: Resource) -> Iterator[Medicine]:
+        status = status_of(resource)
+        if status not in _GIVEN | _RUNNING:
+            return
+        start, end = span(resource.get("effectivePeriod"), self.zone)
+        at = moment(resource.get("effectiveDateTime"), self.zone)
+        dosage = resource.get("dosage")
+        rated = isinstance(dosage, dict) and any(name.startswith("rate") for name in dosage)
+        running = status in _RUNNING and end is None
+        yield from self._medicine(
+            resource,
+            How.RUNNING if running else How.GIVEN,
+            until=first((end, at, start)),
+            infusion=running or rated or start is not None,
+            word="running" if running else "given",
+            ordered_by=self.orders.get(relative(resource.get("request")) or ""),
+        )
+
+    def statement(self, resource: Resource) -> Iterator[Medicine]:
+        status = status_of(resource)
+        _, end = span(resource.get("effectivePeriod"), self.zone)
+        at = moment(resource.get("effectiveDateTime"), self.zone)
+        if status in _REPORT_ACTIVE:
+            how, word = How.ORDERED, "reported"
+            if _all_as_needed(resource.get("dosage")):
+                how = How.AS_NEEDED
+        elif status in _REPORT_ENDED:
+            how, word = How.ENDED, "reported, ended"
+        else:
+            return
+        yield from self._medicine(resource, how, until=first((end, at)), infusion=False, word=word)
+
+    def _medicine(
+        self,
+        resource: Resource,
+        how: How,
+        *,
+        until: Moment | None,
+        infusion: bool,
+        word: str,
+        ordered_by: Resource | None = None,
+    ) -> Iterator[Medicine]:
+        concepts = concepts_of(resource, self.pool, self.knowledge)
+        names: frozenset[str] = frozenset()
+        if not concepts and ordered_by is not None:  # a dose often says less than the order that it was given by
+            concepts, names = concepts_of(ordered_by, self.pool, self.knowledge), _names(ordered_by, self.pool)
+        if not concepts:
+            names = names or _names(resource, self.pool)
+            if not names and not resource.get("medicationReference"):
+                return  # a draft whose medicine is not chosen yet (the public Sandbox sends it)
+        yield Medicine(
+            concepts=concepts,
+            names=frozenset() if concepts else names,
+            how=how,
+            until=until,
+            routes=self._routes(resource, concepts),
+            infusion=infusion,
+            for_prevention=any(is_for_prevention(r, self.knowledge) for r in (resource, ordered_by) if r is not None),
+            encounter=relative(resource.get("context") or resource.get("encounter")),
+            evidence=Evidence(reference_of(resource), word, None, until.text if until else None),
+        )
+
+    def _routes(self, resource: Resource, concepts: frozenset[str]) -> frozenset[str]:
+        """The routes that an entry names. Of ketamine on the skin, its words may tell what no route does."""
+        terms = self.knowledge.terminology
+        routes = routes_of(resource, terms)
+        if routes or concepts.isdisjoint(KETAMINES):
+            return routes
+        dosed = (d.get("text") for d in _dosages(resource))
+        named = (text for concept in medication_concepts(resource, self.pool) for text in texts(concept))
+        said = (text for text in (*dosed, *named) if isinstance(text, str))
+        return frozenset(
+            {_TOPICAL for text in said for n, _, _ in terms.meaning_of_text("orders", text) if n == _TOPICAL}
+        )
 
 
-def _all_as_needed(resource: Resource) -> bool:
-    dosages = members(resource.get("dosageInstruction"))
-    return bool(dosages) and all(d.get("asNeededBoolean") is True or d.get("asNeededCodeableConcept") for d in dosages)
+def _dosages(resource: Resource) -> list[Resource]:
+    return [*members(resource.get("dosageInstruction")), *members(resource.get("dosage"))]
+
+
+def _all_as_needed(dosages: object) -> bool:
+    listed = members(dosages)
+    return bool(listed) and all(d.get("asNeededBoolean") is True or d.get("asNeededCodeableConcept") for d in listed)
 
 
 def _order_ends(resource: Resource, zone: tzinfo) -> Moment | None:
@@ -233,106 +442,51 @@ def _order_ends(resource: Resource, zone: tzinfo) -> Moment | None:
     return ends
 
 
-def _administration(
-    resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge, zone: tzinfo, prevention: set[str]
-) -> Iterator[Medicine]:
-    status = status_of(resource)
-    if status not in _GIVEN | _RUNNING:
-        return
-    start, end = span(resource.get("effectivePeriod"), zone)
-    at = moment(resource.get("effectiveDateTime"), zone)
-    dosage = resource.get("dosage")
-    rated = isinstance(dosage, dict) and any(name.startswith("rate") for name in dosage)
-    running = status in _RUNNING and end is None
-    yield _medicine(
-        resource,
-        concepts_of(resource, pool, knowledge),
-        How.RUNNING if running else How.GIVEN,
-        until=first((end, at, start)),
-        knowledge=knowledge,
-        infusion=running or rated or start is not None,
-        for_prevention=is_for_prevention(resource, knowledge) or relative(resource.get("request")) in prevention,
-        word="running" if running else "given",
-    )
-
-
-def _statement(
-    resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge, zone: tzinfo
-) -> Iterator[Medicine]:
-    status = status_of(resource)
-    _, end = span(resource.get("effectivePeriod"), zone)
-    at = moment(resource.get("effectiveDateTime"), zone)
-    if status in _REPORT_ACTIVE:
-        how, word = How.ORDERED, "reported"
-        if _statement_as_needed(resource):
-            how = How.AS_NEEDED
-    elif status in {"completed", "stopped"}:
-        how, word = How.ENDED, "reported, ended"
-    else:
-        return
-    yield _medicine(
-        resource,
-        concepts_of(resource, pool, knowledge),
-        how,
-        until=first((end, at)),
-        knowledge=knowledge,
-        infusion=False,
-        for_prevention=is_for_prevention(resource, knowledge),
-        word=word,
-    )
-
-
-def _statement_as_needed(resource: Resource) -> bool:
-    dosages = members(resource.get("dosage"))
-    return bool(dosages) and all(d.get("asNeededBoolean") is True or d.get("asNeededCodeableConcept") for d in dosages)
-
-
-def _medicine(
-    resource: Resource,
-    concepts: frozenset[str],
-    how: How,
-    *,
-    until: Moment | None,
-    knowledge: Knowledge,
-    infusion: bool,
-    for_prevention: bool,
-    word: str,
-) -> Medicine:
-    return Medicine(
-        concepts=concepts,
-        how=how,
-        until=until,
-        routes=routes_of(resource, knowledge.terminology),
-        infusion=infusion,
-        for_prevention=for_prevention,
-        encounter=relative(resource.get("context") or resource.get("encounter")),
-        evidence=Evidence(reference_of(resource), word, None, until.text if until else None),
-        reference=reference_of(resource),
-    )
+# --- what it counts for ---------------------------------------------------------------------------
 
 
 def _find(row: MedicineFact, listed: Iterable[Medicine], had: Had, view: View, began: Moment | None) -> Finding:
     wanted, unless = frozenset(row.concepts), frozenset(row.unless)
-    found = [
-        m
-        for m in listed
-        if m.concepts & wanted
-        and not m.concepts & unless
-        and _by_route(row, m)
-        and (row.form == "any" or (row.form == "infusion") == m.infusion)
-        and (row.for_prevention is None or row.for_prevention == m.for_prevention)
-        and _matters(row, m, view.now)
-        and (not row.this_encounter or _in_this_encounter(m, view.chart, began))
-    ]
+    found: list[Medicine] = []
+    nameless: list[Medicine] = []
+    for medicine in listed:
+        if medicine.concepts & wanted and not medicine.concepts & unless:
+            if _counts(row, medicine, view, began) and not _on_the_skin(medicine, wanted):
+                found.append(medicine)
+        elif not medicine.concepts and not medicine.names and _counts(row, medicine, view, began):
+            nameless.append(medicine)
     if found:
         return Finding(State.PRESENT, tuple(m.evidence for m in found), at=found[0].until)
-    return ABSENT if had is Had.WHOLE else unknown(missing(had))
+    if had is not Had.WHOLE:
+        return unknown(missing(had))
+    return unknown(Doubt.UNCLEAR, *(m.evidence for m in nameless)) if nameless else ABSENT
+
+
+def _could_count(rows: Iterable[MedicineFact], medicine: Medicine, view: View, began: Moment | None) -> bool:
+    """Would it count for any row, were it the medicine of that row?"""
+    return any(_counts(row, medicine, view, began) for row in rows)
+
+
+def _counts(row: MedicineFact, medicine: Medicine, view: View, began: Moment | None) -> bool:
+    """Whatever the medicine is: is it given as the row demands, and when it matters?"""
+    return (
+        _by_route(row, medicine)
+        and (row.form == "any" or (row.form == "infusion") == medicine.infusion)
+        and (row.for_prevention is None or row.for_prevention == medicine.for_prevention)
+        and _matters(row, medicine, view.now)
+        and (not row.this_encounter or _in_this_encounter(medicine, view.chart, began))
+    )
+
+
+def _on_the_skin(medicine: Medicine, wanted: frozenset[str]) -> bool:
+    """Ketamine in a cream is no systemic exposure. Other medicines may be: opioids come as patches."""
+    return medicine.routes == {_TOPICAL} and wanted <= KETAMINES
 
 
 def _by_route(row: MedicineFact, medicine: Medicine) -> bool:
     """Neuraxial only when the entry says so and says nothing else; an unknown route is systemic."""
     neuraxial = medicine.routes == {"route_neuraxial"}
-    if row.form == "infusion" and medicine.routes and medicine.routes <= {"route_nasal", "route_other"}:
+    if row.form == "infusion" and medicine.routes and medicine.routes <= _NO_INFUSION:
         return False
     return {"any": True, "systemic": not neuraxial, "neuraxial": neuraxial}[row.route]
 

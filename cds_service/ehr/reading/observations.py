@@ -9,25 +9,30 @@ from fractions import Fraction
 from typing import Any, Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, Number, State, unknown
-from cds_service.clinical.moment import Moment
-from cds_service.ehr.chart import Had
+from cds_service.clinical.moment import Moment, Precision
+from cds_service.ehr.answers import Had
 from cds_service.ehr.elements import (
     Resource,
     codings,
     members,
     moment,
+    no_later_than,
     reference_of,
     relative,
     span,
+    spanning,
     texts,
 )
-from cds_service.ehr.reading.view import View
+from cds_service.ehr.reading.view import View, missing
 from cds_service.ehr.units import Units
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.shapes import ObservationFact, TimeTable
 
 _COUNTS: Final = frozenset({"final", "amended", "corrected"})
 _VITAL: Final = _COUNTS | {"preliminary"}
+# A pressure that is written on the panel itself, such as "190/120", is one of both, and cannot be read.
+_PANEL: Final = "blood_pressure_panel"
+_ON_A_PANEL: Final = frozenset({"systolic", "diastolic"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,15 +50,20 @@ class Entry:
     issued: str
     status: str
     evidence: Evidence
+    surely_hers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One number with its date and evidence. `value` is None when the entry is about this, but cannot be believed."""
+    """
+    One number with its date and evidence. `value` is None when the entry is about this, but cannot be believed.
+
+    `issued` decides between readings of one instant. None: nobody wrote when it was issued.
+    """
 
     value: Number | None
     at: Moment | None
-    rank: tuple[str, str]
+    issued: datetime | None
     evidence: Evidence
     panel: str
     doubt: Doubt | None = None
@@ -97,9 +107,10 @@ def _entries(view: View) -> Iterator[Entry]:
         status = resource.get("status")
         if not isinstance(status, str) or status not in _VITAL:
             continue
-        if "focus" in resource and any(relative(f) not in (None, hers) for f in members(resource["focus"])):
+        focus = _focus(resource, hers) if resource.get("focus") else hers
+        if focus not in (None, hers):
             continue
-        at = when(resource, view.zone)
+        at = when(resource, view.zone, view.now)
         parts = tuple(
             (part, meaning_of(codings(part.get("code"))).says)
             for part in ((resource, *members(resource["component"])) if "component" in resource else (resource,))
@@ -112,16 +123,47 @@ def _entries(view: View) -> Iterator[Entry]:
             issued=str(resource.get("issued") or ""),
             status=status,
             evidence=Evidence(reference_of(resource), date=at.text if at else None),
+            surely_hers=focus is not None,
         )
 
 
-def when(resource: Resource, zone: tzinfo) -> Moment | None:
-    """When an Observation was true: its effective time, else when it was issued."""
-    at = moment(resource.get("effectiveDateTime"), zone)
-    if at is None:
-        start, end = span(resource.get("effectivePeriod"), zone)
-        at = moment(resource.get("effectiveInstant"), zone) or end or start or moment(resource.get("issued"), zone)
-    return at
+def _focus(resource: Resource, hers: str) -> str | None:
+    """Whom an Observation looks at: the newborn, it may be. None when it says so and nobody can read it."""
+    focus = resource["focus"]
+    listed = focus if isinstance(focus, list) else [focus]
+    subject = relative(resource.get("subject"))
+    looked_at = [hers if (target := relative(one)) == subject else target for one in listed]
+    stranger = next((target for target in looked_at if target not in (None, hers)), None)
+    return stranger or (None if None in looked_at else hers)
+
+
+def when(resource: Resource, zone: tzinfo, now: datetime) -> Moment | None:
+    """
+    When an Observation was true: its effective time, whole. A period is over when it ends, or it goes on.
+
+    When it was issued only tells that it was measured before, so that alone reassures nobody.
+    """
+    issued = moment(resource.get("issued"), zone)
+    told = [name for name in resource if name.startswith("effective") and resource[name] is not None]
+    if not told:
+        return no_later_than(issued) if issued is not None else None
+    found = [at for name in told if (at := _effective(resource[name], zone, now)) is not None]
+    at = spanning(found)
+    if len(found) == len(told):
+        return at
+    return no_later_than(latest) if (latest := at or issued) is not None else None
+
+
+def _effective(value: object, zone: tzinfo, now: datetime) -> Moment | None:
+    """One effective[x]: a date, an instant or a Period. More than one is not FHIR, and then it was between them."""
+    if not isinstance(value, dict):
+        return moment(value, zone)
+    start, end = span(value, zone)
+    if start is None:
+        return no_later_than(end) if end is not None else None
+    if value.get("end") is None and not start.is_future(now):
+        return Moment(start.earliest, now, start.precision, start.text)
+    return spanning((start, end)) if end is not None else None
 
 
 def read_observations(view: View, observed: Observed, birth: Moment | None) -> dict[str, Finding]:
@@ -134,9 +176,10 @@ def read_observations(view: View, observed: Observed, birth: Moment | None) -> d
         # Two rows may look at the same numbers in two ways, as the latest and the highest pressure do.
         same = (row.concepts, row.unit, row.plausible, row.preliminary, row.ratio, row.measured_only)
         if same not in read:
-            read[same] = list(_readings(row, observed.about_any(row.concepts), view))
-        readings[row.fact] = read[same]
-        recent = [r for r in readings[row.fact] if _in_window(row, r, view.now, times, birth)]
+            panels = [_PANEL] if _ON_A_PANEL & set(row.concepts) else []
+            read[same] = list(_readings(row, observed.about_any((*row.concepts, *panels)), view))
+        readings[row.fact] = [r for r in read[same] if r.doubt is not Doubt.NOT_RECORDED]
+        recent = [r for r in read[same] if _in_window(row, r, view.now, times, birth)]
         found[row.fact] = _find(row, readings[row.fact], recent, view.had_for(*row.concepts), view.now)
     found["blood_pressure"] = _pressure(
         readings["systolic"], readings["diastolic"], view.had_for("systolic", "diastolic"), view.now
@@ -152,12 +195,17 @@ def _readings(row: ObservationFact, entries: Iterable[Entry], view: View) -> Ite
     for entry in entries:
         if entry.status not in accepted:
             continue
-        for holder in (part for part, concepts in entry.parts if concepts & wanted):
+        about = [part for part, concepts in entry.parts if concepts & wanted]
+        for holder in about or [entry.resource]:
             if row.measured_only and _not_measured(entry, view.knowledge):
                 continue
             value, doubt = _value(row, holder, view.units)
-            if doubt is Doubt.NOT_RECORDED:
-                continue  # an Observation without a value says nothing (seen in Synthea output)
+            if not about:
+                if doubt is Doubt.NOT_RECORDED:
+                    continue
+                value, doubt = None, Doubt.UNREADABLE  # a panel that holds a value of its own
+            elif not entry.surely_hers and doubt is not Doubt.NOT_RECORDED:
+                value, doubt = None, Doubt.UNCLEAR
             shown = holder.get("valueQuantity")
             evidence = Evidence(
                 entry.evidence.reference,
@@ -165,9 +213,9 @@ def _readings(row: ObservationFact, entries: Iterable[Entry], view: View) -> Ite
                 view.units.code_of(shown) if isinstance(shown, dict) else None,
                 entry.evidence.date,
             )
-            id_ = str(entry.resource.get("id") or "")
+            issued = moment(entry.issued, view.zone)
             panel = entry.evidence.reference if holder is not entry.resource else ""
-            yield Reading(value, entry.at, (entry.issued, id_), evidence, panel, doubt)
+            yield Reading(value, entry.at, issued.latest if issued else None, evidence, panel, doubt)
 
 
 def _not_measured(entry: Entry, knowledge: Knowledge) -> bool:
@@ -183,9 +231,12 @@ def _not_measured(entry: Entry, knowledge: Knowledge) -> bool:
 
 
 def _value(row: ObservationFact, holder: Mapping[str, Any], units: Units) -> tuple[Number | None, Doubt | None]:
+    told = [name for name in holder if name.startswith("value") and holder[name] is not None]
     quantity = holder.get("valueQuantity")
-    if not isinstance(quantity, dict) or quantity.get("value") is None:
-        told = any(name.startswith("value") and name != "valueQuantity" for name in holder)
+    if told == ["valueQuantity"] and isinstance(quantity, dict) and quantity.get("value") is None:
+        return None, Doubt.NOT_RECORDED
+    if told != ["valueQuantity"] or not isinstance(quantity, dict) or holder.get("dataAbsentReason"):
+        # Another kind of value, two of them, or a value beside the reason why there is none.
         return None, Doubt.UNREADABLE if told else Doubt.NOT_RECORDED
     value = _times_upper_limit(holder, quantity, units) if row.ratio else units.convert(quantity, row.unit)
     if value is None:
@@ -195,43 +246,56 @@ def _value(row: ObservationFact, holder: Mapping[str, Any], units: Units) -> tup
 
 
 def _times_upper_limit(holder: Mapping[str, Any], quantity: Mapping[str, Any], units: Units) -> Fraction | None:
-    """A laboratory value as a multiple of the upper limit that came with it."""
+    """A laboratory value as a multiple of the upper limit that came with it; of several limits the lowest."""
+    code = units.code_of(quantity)
+    value = units.convert(quantity, code) if code is not None else None
+    if code is None or value is None:
+        return None
+    limits = []
     for limit in members(holder.get("referenceRange")):
         high = limit.get("high")
-        code = units.code_of(quantity)
-        if isinstance(high, dict) and code is not None:
-            value = units.convert(quantity, code)
-            upper = units.convert(
-                {
-                    **high,
-                    "code": high.get("code") or quantity.get("code"),
-                    "unit": high.get("unit") or quantity.get("unit"),
-                },
-                code,
-            )
-            if value is not None and upper:
-                return Fraction(value) / Fraction(upper)
-    return None
+        if isinstance(high, dict):
+            if high.get("code") is None and high.get("unit") is None:
+                high = {**quantity, "comparator": high.get("comparator"), "value": high.get("value")}
+            upper = units.convert(high, code)
+            if upper is not None and upper > 0:
+                limits.append(Fraction(upper))
+    return Fraction(value) / min(limits) if limits else None
 
 
 def _find(row: ObservationFact, readings: list[Reading], recent: list[Reading], had: Had, now: datetime) -> Finding:
-    """The values that count, by the row's window. What is too old or ahead of the clock cannot be relied on."""
-    if had < Had.CUT_SHORT:
-        return unknown(Doubt.NOT_RECEIVED)
+    """
+    The values that count, by the row's window. What is ahead of the clock or cannot be read may be anything.
+
+    Behind such an entry an earlier value of the window stands, to warn, but it is no longer the whole story. An entry
+    without a value (seen in Synthea output) says nothing, but where there is no other it does not say "none", either.
+    """
+    empty = [r for r in recent if r.doubt is Doubt.NOT_RECORDED]
+    recent = [r for r in recent if r.doubt is not Doubt.NOT_RECORDED]
+    ahead = [r for r in recent if r.at is not None and r.at.is_future(now)]
     usable = [r for r in recent if r.at is None or not r.at.is_future(now)]
     if not usable:
-        if recent:
-            return unknown(Doubt.IN_THE_FUTURE, *(r.evidence for r in recent))
+        if ahead:
+            return unknown(Doubt.IN_THE_FUTURE, *(r.evidence for r in ahead))
+        if had < Had.CUT_SHORT:
+            return unknown(missing(had))
         if readings and row.if_none == "unknown":
-            return unknown(Doubt.TOO_OLD, _newest(readings)[0].evidence)
+            return unknown(Doubt.TOO_OLD, _newest(readings)[-1].evidence)
         if had is Had.CUT_SHORT:
             return unknown(Doubt.INCOMPLETE)
-        return ABSENT if row.if_none == "absent" else unknown(Doubt.NOT_RECORDED)
+        if row.if_none == "absent" and not empty:
+            return ABSENT
+        return unknown(Doubt.NOT_RECORDED, *(r.evidence for r in empty))
     chosen = _newest(usable) if row.take == "latest" else usable
-    believed = [r for r in chosen if r.value is not None]
     doubted = [r for r in chosen if r.value is None]
-    if not believed or (doubted and row.take == "latest"):
-        return unknown(doubted[0].doubt or Doubt.UNREADABLE, *(r.evidence for r in chosen))
+    if row.take == "latest" and (doubted or ahead):
+        if row.window_hours is None:
+            why = doubted[0].doubt or Doubt.UNREADABLE if doubted else Doubt.IN_THE_FUTURE
+            return unknown(why, *(r.evidence for r in (doubted or ahead)))
+        chosen = _newest([r for r in usable if r.value is not None])
+    believed = [r for r in chosen if r.value is not None]
+    if not believed:
+        return unknown(doubted[0].doubt or Doubt.UNREADABLE, *(r.evidence for r in doubted))
     if row.take == "highest":
         top = max(r.value for r in believed if r.value is not None)
         believed = [r for r in believed if r.value == top][:1]
@@ -240,9 +304,9 @@ def _find(row: ObservationFact, readings: list[Reading], recent: list[Reading], 
         State.PRESENT,
         tuple(r.evidence for r in believed),
         values=values,
-        at=_newest(believed)[0].at,
+        at=_when_true(believed),
         conflict=len(values) > 1,
-        incomplete=had is Had.CUT_SHORT or bool(doubted),
+        incomplete=had is not Had.WHOLE or bool(doubted or ahead),
     )
 
 
@@ -261,36 +325,58 @@ def _in_window(row: ObservationFact, reading: Reading, now: datetime, times: Tim
 
 def _newest(readings: list[Reading]) -> list[Reading]:
     """
-    The latest readings: by effective time, then issued. More than one when they tie with different values.
+    The latest readings: by effective time, then issued. More than one when nobody can tell which is the latest.
 
-    An undated reading could be the newest, so it is kept beside the newest dated one.
+    Whatever could be the newest is kept: an undated reading, and one whose day, month or year may end after another
+    was measured.
     """
-    undated = [r for r in readings if r.at is None]
-    dated = [r for r in readings if r.at is not None]
-    if not dated:
-        return sorted(undated, key=lambda r: r.rank)
-    top = max((r.at.latest, r.rank[0]) for r in dated if r.at is not None)
-    newest = [r for r in dated if r.at is not None and (r.at.latest, r.rank[0]) == top]
-    return sorted([*newest, *undated], key=lambda r: r.rank)
+    since = max((r.at.earliest for r in readings if r.at is not None and r.at.precision >= Precision.DAY), default=None)
+    newest = [r for r in readings if since is None or r.at is None or r.at.latest > since or r.at.earliest == since]
+    return sorted(_last_issued(newest), key=lambda r: (_dated(r), r.evidence.reference, str(r.value)))
+
+
+def _last_issued(readings: list[Reading]) -> list[Reading]:
+    """Of readings of one and the same instant the one that was issued last, if each says when it was."""
+    if len({r.at and (r.at.earliest, r.at.latest) for r in readings}) > 1 or any(r.at is None for r in readings):
+        return readings
+    issued = [r.issued for r in readings if r.issued is not None]
+    if len(issued) < len(readings):
+        return readings
+    return [r for r in readings if r.issued == max(issued)]
+
+
+def _dated(reading: Reading) -> tuple[bool, float]:
+    """From old to new, an undated reading first."""
+    return (reading.at is not None, reading.at.latest.timestamp() if reading.at is not None else 0.0)
+
+
+def _when_true(readings: list[Reading]) -> Moment | None:
+    """When the last of these was measured that says so to the day. They agree on the value, or conflict anyway."""
+    dated = [r.at for r in readings if r.at is not None]
+    return max(dated, key=lambda at: (at.precision >= Precision.DAY, at.earliest, at.precision), default=None)
 
 
 def _pressure(systolic: list[Reading], diastolic: list[Reading], had: Had, now: datetime) -> Finding:
     """The latest blood pressure with both values: of one panel, or two single values of the same instant."""
-    if had < Had.CUT_SHORT:
+    ahead = [s for s in systolic if s.at is not None and s.at.is_future(now)]
+    if ahead:
+        return unknown(Doubt.IN_THE_FUTURE, *(r.evidence for r in ahead[:2]))
+    if not systolic and had < Had.CUT_SHORT:
         return unknown(Doubt.NOT_RECEIVED)
     partners: dict[object, list[Reading]] = {}
     for reading in diastolic:
         partners.setdefault(_measurement(reading), []).append(reading)
-    past = [s for s in systolic if s.at is not None and not s.at.is_future(now)]
-    pairs = [(s, d) for s in past for d in partners.get(_measurement(s), ())]
+    dated = [s for s in systolic if s.at is not None]
+    pairs = [(s, d) for s in dated for d in partners.get(_measurement(s), ())]
     if not pairs:
-        return unknown(Doubt.INCOMPLETE if past else Doubt.NOT_RECORDED, *(r.evidence for r in past[:2]))
-    newest = max(s.at.latest for s, _ in pairs if s.at is not None)
-    latest = [(s, d) for s, d in pairs if s.at is not None and s.at.latest == newest]
+        why = Doubt.INCOMPLETE if dated else Doubt.NOT_DATED if systolic else Doubt.NOT_RECORDED
+        return unknown(why, *(r.evidence for r in systolic[:2]))
+    newest = _newest([s for s, _ in pairs])
+    latest = [(s, d) for s, d in pairs if s in newest]
     if any(s.value is None or d.value is None for s, d in latest):
         return unknown(Doubt.UNREADABLE, *(s.evidence for s, _ in latest))
-    rank = max(s.rank[0] for s, _ in latest)
-    latest = [(s, d) for s, d in latest if s.rank[0] == rank]
+    if any(s.value <= d.value for s, d in latest if s.value is not None and d.value is not None):
+        return unknown(Doubt.CONFLICTING, *(s.evidence for s, _ in latest))  # swapped: no heart pumps so
     distinct = {(s.value, d.value) for s, d in latest}
     s, d = latest[0]
     evidence = Evidence(
@@ -299,15 +385,15 @@ def _pressure(systolic: list[Reading], diastolic: list[Reading], had: Had, now: 
     return Finding(
         State.PRESENT,
         (evidence,),
-        at=s.at,
+        at=_when_true([s for s, _ in latest]),
         conflict=len(distinct) > 1,
-        incomplete=had is Had.CUT_SHORT,
+        incomplete=had is not Had.WHOLE,
     )
 
 
 def _measurement(reading: Reading) -> object:
     """What two values of one measurement share: the panel that they stand in, else the instant."""
-    return reading.panel or (reading.at.earliest if reading.at is not None else None)
+    return reading.panel or (reading.at and (reading.at.earliest, reading.at.latest))
 
 
 def _believable(weight: Finding, times: TimeTable) -> Finding:
@@ -328,12 +414,14 @@ def _weights(readings: list[Reading], times: TimeTable, now: datetime, birth: Mo
         and not r.at.is_future(now)
         and r.at.possibly_within(timedelta(days=times.weight_conflict_days), now)
     ]
-    recent.sort(key=lambda r: (r.at.latest if r.at else now, r.rank))
+    recent.sort(key=lambda r: (_dated(r), r.evidence.reference, str(r.value)))
     for n, earlier in enumerate(recent):
         for later in recent[n + 1 :]:
             if _same_side(earlier, later, birth) and earlier.value is not None and later.value is not None:
                 first, second = Fraction(earlier.value), Fraction(later.value)
-                if abs(second - first) > abs(first) * Fraction(times.weight_conflict_percent) / 100:
+                # Where the dates do not tell which was first, the smaller difference is allowed.
+                base = first if _surely_first(earlier, later) else min(first, second)
+                if abs(second - first) > base * Fraction(times.weight_conflict_percent) / 100:
                     return unknown(Doubt.CONFLICTING, earlier.evidence, later.evidence)
     if recent and (value := recent[-1].value) is not None:
         low, high = times.weight_believable_kg
@@ -345,7 +433,11 @@ def _weights(readings: list[Reading], times: TimeTable, now: datetime, birth: Mo
 def _same_side(one: Reading, other: Reading, birth: Moment | None) -> bool:
     if birth is None or one.at is None or other.at is None:
         return True
-    return not (one.at.surely_before(birth) and not other.at.surely_before(birth))
+    return not (one.at.surely_before(birth) and other.at.surely_after(birth))
+
+
+def _surely_first(one: Reading, other: Reading) -> bool:
+    return one.at is not None and other.at is not None and one.at.surely_before(other.at)
 
 
 def _shown(quantity: object) -> str | None:

@@ -38,7 +38,9 @@ def is_delivery_order(order: Resource, knowledge: Knowledge) -> bool:
 
 def is_anaesthesia_order(order: Resource, knowledge: Knowledge) -> bool:
     """An anaesthetic: with a pregnancy in the chart it announces a birth."""
-    if order.get("resourceType") not in _ORDER_TYPES or status_of(order) in _DEAD:
+    if order.get("doNotPerform") is True or status_of(order) in _DEAD:
+        return False
+    if order.get("resourceType") not in _ORDER_TYPES:
         return False
     return bool(meaning_of(order.get("code"), "pregnancy", knowledge.terminology) & _ANAESTHESIA)
 

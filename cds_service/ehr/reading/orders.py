@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, Final
 
 from cds_service.clinical.order_check import DraftedOrder, infusion_minutes
 from cds_service.ehr.chart import Chart
-from cds_service.ehr.elements import (
-    Resource,
-    code_in,
-    codings,
-    concepts_in,
-    members,
-    number,
-    reference_of,
-    relative,
-    texts,
+from cds_service.ehr.elements import Resource, codings, concepts_in, members, reference_of, status_of, texts
+from cds_service.ehr.reading.dosage import Dosages, dosage_texts
+from cds_service.ehr.reading.medicines import (
+    KETAMINES,
+    concepts_of,
+    drafted_references,
+    is_for_prevention,
+    medication_concepts,
+    medication_of,
+    medication_pool,
+    routes_of,
 )
-from cds_service.ehr.reading.medicines import concepts_of, is_for_prevention, routes_of
 from cds_service.ehr.units import Units
 from cds_service.knowledge import Knowledge
-from cds_service.knowledge.shapes import OrderCheckWords
 from cds_service.knowledge.terminology import SYSTEMS
 
-_MEDICINES: Final = frozenset({"esketamine", "ketamine", "esketamine_nasal"})
 _DEAD: Final = frozenset({"cancelled", "entered-in-error", "revoked", "stopped", "completed"})
 _STANDING: Final = frozenset({"active", "draft"})
 _MONITORING: Final = ("order_oximetry", "order_blood_pressure")
-# Which doseAndRate speaks: Epic sends `calculated`, `admin-amount` and `ordered`, in this order. "" has no type.
-_SPEAKS: Final = ("ordered", "calculated", "")
 # The most telling first: a nasal dose is never for prevention, wherever else the order points.
-_ROUTES: Final = (
-    ("route_nasal", "nasal"),
-    ("route_neuraxial", "neuraxial"),
-    ("route_other", "other"),
-    ("route_unknown", "other"),
-    ("route_intravenous", "iv"),
-)
-# Beyond this no amount is one: it would only fill the card with digits.
-_LARGEST: Final = Fraction(10**9)
-_LONGEST_TEXT: Final = 1_000
-_MOST_DOSAGES: Final = 50
-_NUMBER: Final = r"(?<![\w.,])(\d{1,7}(?:[.,]\d{1,6})?)"
-# A quantity in a text. What is followed by a slash or its like ("mg / kg") is another unit than it seems.
-_QUANTITY: Final = re.compile(rf"{_NUMBER}\s*([a-zµμ][a-zµμ/]*+)(?!\s*(?:/|per\b))")
+_ROUTES: Final = {
+    "route_nasal": "nasal",
+    "route_neuraxial": "neuraxial",
+    "route_other": "other",
+    "route_topical": "other",
+    "route_unknown": "other",
+    "route_intravenous": "iv",
+}
 _OFFICIAL: Final[dict[str, str]] = {}
 for _uri, _name in SYSTEMS.items():
     _OFFICIAL.setdefault(_name, _uri)
@@ -56,13 +44,13 @@ for _uri, _name in SYSTEMS.items():
 
 def read_drafted(chart: Chart, knowledge: Knowledge, units: Units) -> tuple[DraftedOrder, ...]:
     """Every (es)ketamine order drafted or being signed in this call. Never raises on odd JSON."""
-    pool = _pool(chart)
+    pool = medication_pool(chart)
     found: list[Resource] = []
     for draft in chart.drafts:
         if (
             draft.get("resourceType") == "MedicationRequest"
             and _stands(draft)
-            and concepts_of(draft, pool, knowledge) & _MEDICINES
+            and concepts_of(draft, pool, knowledge) & KETAMINES
             and draft not in found
         ):
             found.append(draft)
@@ -72,13 +60,13 @@ def read_drafted(chart: Chart, knowledge: Knowledge, units: Units) -> tuple[Draf
 
 def another_active(chart: Chart, knowledge: Knowledge) -> bool:
     """Is an (es)ketamine order active in the chart that is not among the drafts of this call?"""
-    pool = _pool(chart)
-    drafted = {reference_of(draft) for draft in chart.drafts}
+    pool = medication_pool(chart)
+    drafted = drafted_references(chart)
     return any(
-        _status(order) in {"active", "on-hold"}
+        status_of(order) in {"active", "on-hold"}
         and order.get("doNotPerform") is not True
         and reference_of(order) not in drafted
-        and bool(concepts_of(order, pool, knowledge) & _MEDICINES)
+        and bool(concepts_of(order, pool, knowledge) & KETAMINES)
         for order in chart.of("MedicationRequest")
     )
 
@@ -97,10 +85,10 @@ def monitoring_ordered(chart: Chart, knowledge: Knowledge) -> bool:
 
 def already_ordered(chart: Chart, knowledge: Knowledge) -> frozenset[str]:  # noqa: ARG001  (one shape for all readers)
     """The "system|code" of every service and medicine that is drafted or active, under the official URI."""
-    pool = _pool(chart)
+    pool = medication_pool(chart)
     concepts: list[object] = [order.get("code") for order in _on_order(chart, "ServiceRequest")]
     for order in _on_order(chart, "MedicationRequest"):
-        concepts += _medication_concepts(order, pool)
+        concepts += medication_concepts(order, pool)
     return frozenset(
         f"{_official(system)}|{code}"
         for concept in concepts
@@ -117,99 +105,17 @@ def _official(system: str) -> str:
 
 def _on_order(chart: Chart, kind: str) -> Iterator[Resource]:
     yield from (o for o in chart.drafts if o.get("resourceType") == kind and _stands(o))
-    drafted = {reference_of(draft) for draft in chart.drafts}
+    drafted = drafted_references(chart)
     for order in chart.of(kind):
-        if _status(order) in _STANDING and _stands(order) and reference_of(order) not in drafted:
+        if status_of(order) in _STANDING and _stands(order) and reference_of(order) not in drafted:
             yield order
 
 
 def _stands(order: Resource) -> bool:
-    return order.get("doNotPerform") is not True and _status(order) not in _DEAD
+    return order.get("doNotPerform") is not True and status_of(order) not in _DEAD
 
 
-def _status(order: Resource) -> str:
-    status = order.get("status")
-    return status if isinstance(status, str) else ""
-
-
-# --- which medicine, of which strength ------------------------------------------------------------
-
-
-def _pool(chart: Chart) -> dict[str, Resource]:
-    """Medications by reference: those of the chart, and those that Epic sends as entries of their own."""
-    pool: dict[str, Resource] = {}
-    for medication in (*chart.of("Medication"), *(d for d in chart.drafts if d.get("resourceType") == "Medication")):
-        pool[reference_of(medication)] = medication
-        pool[f"urn:uuid:{medication.get('id')}"] = medication
-    return pool
-
-
-def _medication_of(order: Resource, pool: Mapping[str, Resource]) -> Resource | None:
-    target = relative(order.get("medicationReference"))
-    if target is None:
-        return None
-    contained = {f"#{m.get('id')}": m for m in members(order.get("contained"))}
-    return contained.get(target) or pool.get(target)
-
-
-def _medication_concepts(order: Resource, pool: Mapping[str, Resource]) -> list[object]:
-    concepts: list[object] = [order.get("medicationCodeableConcept")]
-    reference = order.get("medicationReference")
-    if isinstance(reference, Mapping):
-        concepts.append({"text": reference.get("display")})
-    if (medication := _medication_of(order, pool)) is not None:
-        concepts.append(medication.get("code"))
-        concepts += [part.get("itemCodeableConcept") for part in members(medication.get("ingredient"))]
-    return concepts
-
-
-def _said_singly(concept: object) -> Iterator[dict[str, Any]]:
-    """Each code and each text of a concept by itself, as a concept."""
-    for coding in codings(concept):
-        if isinstance(coding, Mapping):
-            yield {"coding": [{"system": coding.get("system"), "code": coding.get("code")}]}
-    for text in texts(concept):
-        yield {"text": text}
-
-
-# --- what one dosage says -------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Said:
-    """One dosage: its amounts as far as it states them, in the units of `DraftedOrder`."""
-
-    dose_mg: Fraction | None = None
-    dose_mg_per_kg: Fraction | None = None
-    volume_ml: Fraction | None = None
-    mixed_ml: Fraction | None = None
-    dose_is_range: bool = False
-    rate_mg_per_min: Fraction | None = None
-    rate_mg_per_kg_per_min: Fraction | None = None
-    rate_ml_per_h: Fraction | None = None
-    minutes: Fraction | None = None
-    longest_minutes: Fraction | None = None
-    bolus: bool = False
-    repeats: int = 1
-    repeatable: bool = False
-    unreadable: set[str] = field(default_factory=set)
-
-    def more(self, name: str, value: Fraction) -> None:
-        """Of two statements the greater counts: the higher dose, the faster rate."""
-        held = getattr(self, name)
-        setattr(self, name, value if held is None else max(held, value))
-
-    @property
-    def dosed(self) -> bool:
-        return (self.dose_mg, self.dose_mg_per_kg, self.volume_ml) != (None, None, None)
-
-    @property
-    def rated(self) -> bool:
-        return (self.rate_mg_per_min, self.rate_mg_per_kg_per_min, self.rate_ml_per_h) != (None, None, None)
-
-    @property
-    def says_nothing(self) -> bool:
-        return not (self.dosed or self.rated or self.minutes or self.bolus or self.unreadable)
+# --- one drafted order ----------------------------------------------------------------------------
 
 
 class _Reader:
@@ -218,20 +124,23 @@ class _Reader:
     def __init__(self, knowledge: Knowledge, units: Units, pool: Mapping[str, Resource]) -> None:
         self.knowledge = knowledge
         self.terms = knowledge.terminology
-        self.units = units
         self.pool = pool
-        self.words = knowledge.order_check.words
+        self.dosages = Dosages(units, knowledge.order_check.words)
 
     def order(self, order: Resource, selected: frozenset[str]) -> DraftedOrder:
         strengths = self._strengths(order)
         strength = next(iter(strengths)) if len(strengths) == 1 else None
-        told = _together([self._dosage(dosage) for dosage in _distinct(order)])
+        told = self.dosages.stated(order)
         if told.volume_ml is not None and not {told.dose_mg, told.dose_mg_per_kg} - {None} and strength is not None:
             told.dose_mg = told.volume_ml * strength
+        route = self._route(order)
+        unreadable = {"strength"} if len(strengths) > 1 else set()
+        if route == "route_unknown":  # never taken for intravenous, and said to be what it is
+            unreadable.add("route")
         drafted = DraftedOrder(
             reference=reference_of(order),
             medicine=self._medicine(order),
-            route=self._route(order),
+            route=_ROUTES.get(route or ""),
             for_prevention=is_for_prevention(order, self.knowledge),
             dose_mg=told.dose_mg,
             dose_mg_per_kg=told.dose_mg_per_kg,
@@ -248,7 +157,7 @@ class _Reader:
             rate_mg_per_kg_per_min=told.rate_mg_per_kg_per_min,
             rate_ml_per_h=told.rate_ml_per_h,
             repeatable=told.repeatable,
-            unreadable=frozenset(told.unreadable | ({"strength"} if len(strengths) > 1 else set())),
+            unreadable=frozenset(told.unreadable | unreadable),
         )
         return replace(drafted, minutes=infusion_minutes(drafted, None))
 
@@ -257,9 +166,9 @@ class _Reader:
     def _medicine(self, order: Resource) -> str | None:
         """Esketamine or ketamine. Some say "ketamine" beside it as its class: only evidence of its own counts."""
         named: set[str] = set()
-        for concept in _medication_concepts(order, self.pool):
+        for concept in medication_concepts(order, self.pool):
             for single in _said_singly(concept):
-                found = concepts_of({"medicationCodeableConcept": single}, {}, self.knowledge) & _MEDICINES
+                found = concepts_of({"medicationCodeableConcept": single}, {}, self.knowledge) & KETAMINES
                 if found:
                     named.add("ketamine" if found == {"ketamine"} else "esketamine")
         return named.pop() if len(named) == 1 else None
@@ -268,15 +177,16 @@ class _Reader:
         """By the route, else by the words of the dosage, else by the product when it names only one."""
         named = routes_of(order, self.terms)
         if not named:
-            named = self._routes_in(_dosage_texts(order))
-        if not named:
+            named = self._routes_in(dosage_texts(order))
+        if not named or named == {"route_unknown"}:
             product = concepts_of(order, self.pool, self.knowledge)
-            named = self._routes_in(text for c in _medication_concepts(order, self.pool) for text in texts(c))
-            if "esketamine_nasal" in product or "route_nasal" in named:
-                return "nasal"
+            by_product = self._routes_in(text for c in medication_concepts(order, self.pool) for text in texts(c))
+            if "esketamine_nasal" in product or "route_nasal" in by_product:
+                return "route_nasal"
+            named = named or by_product
             if len(named) > 1:
                 return None
-        return next((route for concept, route in _ROUTES if concept in named), None)
+        return next((concept for concept in _ROUTES if concept in named), None)
 
     def _routes_in(self, said: Iterable[str]) -> frozenset[str]:
         return frozenset(
@@ -289,342 +199,27 @@ class _Reader:
     def _strengths(self, order: Resource) -> set[Fraction]:
         """Every mg/mL that the product states: by its ingredient, and by its name."""
         found: set[Fraction] = set()
-        medication = _medication_of(order, self.pool)
+        medication = medication_of(order, self.pool)
         ingredients = members(medication.get("ingredient")) if medication is not None else []
         for part in ingredients:
             item = {"medicationCodeableConcept": part.get("itemCodeableConcept")}
-            ours = len(ingredients) == 1 or concepts_of(item, {}, self.knowledge) & _MEDICINES
+            ours = len(ingredients) == 1 or concepts_of(item, {}, self.knowledge) & KETAMINES
             strength = part.get("strength")
             if ours and isinstance(strength, Mapping):
-                mass = self._amount(strength.get("numerator"), "mg")
-                volume = self._amount(strength.get("denominator"), "mL")
+                mass = self.dosages.amount(strength.get("numerator"), "mg")
+                volume = self.dosages.amount(strength.get("denominator"), "mL")
                 if mass is not None and volume is not None:
                     found.add(mass / volume)
-        for concept in _medication_concepts(order, self.pool):
+        for concept in medication_concepts(order, self.pool):
             for text in texts(concept):
-                found |= self._strengths_in(text)
+                found |= self.dosages.strengths_in(text)
         return found
 
-    def _strengths_in(self, text: str) -> set[Fraction]:
-        found = set()
-        for mass, mass_unit, volume, volume_unit in _strength_pattern(self.words).findall(_plain(text)):
-            amount = self._written(mass, mass_unit, "mg")
-            per = self._written(volume or "1", volume_unit, "mL")
-            if amount is not None and per is not None:
-                found.add(amount / per)
-        return found
 
-    # -- one dosage
-
-    def _dosage(self, dosage: Mapping[str, Any]) -> _Said:
-        said = _Said()
-        entries = _entries(dosage)
-        self._dose(entries, said)
-        self._rate(entries, said)
-        timing = dosage.get("timing")
-        timing = timing if isinstance(timing, Mapping) else {}
-        repeat = timing.get("repeat")
-        repeat = repeat if isinstance(repeat, Mapping) else {}
-        self._duration(repeat, said)
-        text = _plain(dosage.get("text"))
-        self._from_text(text, said)
-        self._repeats(dosage, timing, repeat, said)
-        if not said.rated and said.minutes is None:
-            spoken = [_plain(t) for t in texts(dosage.get("method"))]
-            said.bolus = any(_bolus_pattern(self.words).search(words) for words in (*spoken, text))
-        self._volumes(text, said)
-        return said
-
-    def _dose(self, entries: list[Mapping[str, Any]], said: _Said) -> None:
-        """The dose of the entry that speaks; a volume beside it, from whichever entry holds one."""
-        for kind in (*_SPEAKS, None):
-            dosed = [e for e in entries if _is_kind(e, kind) and _has_any(e, _DOSES)]
-            for entry in dosed:
-                self._one_dose(entry, said)
-            if dosed:
-                break
-        if said.volume_ml is None:
-            volumes = [v for e in entries if (v := self._amount(e.get("doseQuantity"), "mL")) is not None]
-            said.volume_ml = max(volumes, default=None)
-
-    def _one_dose(self, entry: Mapping[str, Any], said: _Said) -> None:
-        quantity = entry.get("doseQuantity")
-        if quantity is None:
-            between = entry.get("doseRange")
-            quantity = between.get("high") if isinstance(between, Mapping) else None
-            said.dose_is_range = True
-        for name, unit in (("dose_mg", "mg"), ("dose_mg_per_kg", "mg/kg"), ("volume_ml", "mL")):
-            if (value := self._amount(quantity, unit)) is not None:
-                said.more(name, value)
-                return
-        said.unreadable.add("dose")
-
-    def _rate(self, entries: list[Mapping[str, Any]], said: _Said) -> None:
-        for kind in (*_SPEAKS, None):
-            rated = [e for e in entries if _is_kind(e, kind) and _has_any(e, _RATES)]
-            for entry in rated:
-                if not self._one_rate(entry, said):
-                    said.unreadable.add("rate")
-            if rated:
-                return
-
-    def _one_rate(self, entry: Mapping[str, Any], said: _Said) -> bool:
-        ratio, between = entry.get("rateRatio"), entry.get("rateRange")
-        if isinstance(ratio, Mapping):
-            top, bottom = ratio.get("numerator"), ratio.get("denominator")
-            minutes = self._amount(bottom, "min")
-            if minutes is not None:
-                return self._per_minutes(top, minutes, said)
-            # Seen: the whole unit in the numerator ("mL/h"), and 1 without a unit beneath it.
-            plain = (
-                isinstance(bottom, Mapping) and number(bottom.get("value")) == 1 and self.units.code_of(bottom) in _ONE
-            )
-            return (plain or bottom is None) and self._rate_quantity(top, said)
-        if isinstance(between, Mapping):
-            return self._rate_quantity(between.get("high"), said)
-        return self._rate_quantity(entry.get("rateQuantity"), said)
-
-    def _is_plain_one(self, quantity: object) -> bool:
-        if not isinstance(quantity, Mapping):
-            return quantity is None
-        return number(quantity.get("value")) == 1 and self.units.code_of(quantity) in _ONE
-
-    def _per_minutes(self, amount: object, minutes: Fraction, said: _Said) -> bool:
-        for name, unit, scale in (
-            ("rate_mg_per_min", "mg", 1),
-            ("rate_mg_per_kg_per_min", "mg/kg", 1),
-            ("rate_ml_per_h", "mL", 60),
-        ):
-            if (value := self._amount(amount, unit)) is not None:
-                said.more(name, value * scale / minutes)
-                return True
-        return False
-
-    def _rate_quantity(self, quantity: object, said: _Said) -> bool:
-        for name, unit in (
-            ("rate_mg_per_min", "mg/min"),
-            ("rate_mg_per_kg_per_min", "mg/kg/min"),
-            ("rate_ml_per_h", "mL/h"),
-        ):
-            if (value := self._amount(quantity, unit)) is not None:
-                said.more(name, value)
-                return True
-        # "Over 40 min" is written as a rate by some.
-        minutes = self._amount(quantity, "min")
-        if minutes is not None:
-            said.minutes = minutes if said.minutes is None else min(said.minutes, minutes)
-        return minutes is not None
-
-    def _duration(self, repeat: Mapping[str, Any], said: _Said) -> None:
-        unit = repeat.get("durationUnit")
-        shortest, longest = (
-            self._amount({"value": repeat.get(name), "unit": unit}, "min") for name in ("duration", "durationMax")
-        )
-        if shortest is None and longest is None:
-            if "duration" in repeat or "durationMax" in repeat:
-                said.unreadable.add("time")
-            return
-        told = shortest if shortest is not None else longest
-        if told is not None:
-            said.minutes = told if said.minutes is None else min(said.minutes, told)
-            said.longest_minutes = max(told, longest) if longest is not None else None
-
-    def _from_text(self, text: str, said: _Said) -> None:
-        """What the elements leave open, when the text of the dosage states it exactly once."""
-        quantities = _QUANTITY.findall(text)
-        if not said.dosed and "dose" not in said.unreadable:
-            for name, unit in (("dose_mg", "mg"), ("dose_mg_per_kg", "mg/kg")):
-                if (value := self._only(quantities, unit)) is not None:
-                    setattr(said, name, value)
-                    break
-        if not said.rated and "rate" not in said.unreadable:
-            for name, unit in (
-                ("rate_mg_per_min", "mg/min"),
-                ("rate_mg_per_kg_per_min", "mg/kg/min"),
-                ("rate_ml_per_h", "mL/h"),
-            ):
-                if (value := self._only(quantities, unit)) is not None:
-                    setattr(said, name, value)
-        if said.minutes is None and "time" not in said.unreadable:
-            spans = {
-                (self._written(first, unit, "min"), self._written(last or first, unit, "min"))
-                for first, last, unit in _over_pattern(self.words).findall(text)
-            } - {(None, None)}
-            if len(spans) == 1:
-                said.minutes, said.longest_minutes = spans.pop()
-
-    def _only(self, quantities: Iterable[tuple[str, str]], unit: str) -> Fraction | None:
-        values = {value for digits, token in quantities if (value := self._written(digits, token, unit)) is not None}
-        return values.pop() if len(values) == 1 else None
-
-    def _volumes(self, text: str, said: _Said) -> None:
-        """Tell the diluted volume from the one drawn up: by the text, or because the rate empties it in that time."""
-        mixed = {
-            value
-            for digits, unit in _diluted_pattern(self.words).findall(text)
-            if (value := self._written(digits, unit, "mL")) is not None
-        }
-        said.mixed_ml = mixed.pop() if len(mixed) == 1 else None
-        if said.volume_ml is None:
-            return
-        runs_in = said.rate_ml_per_h * said.minutes / 60 if said.rate_ml_per_h and said.minutes else None
-        dosed = said.dose_mg is not None or said.dose_mg_per_kg is not None
-        if said.volume_ml == said.mixed_ml or (dosed and said.volume_ml == runs_in):
-            said.mixed_ml, said.volume_ml = said.volume_ml, None
-
-    def _repeats(
-        self, dosage: Mapping[str, Any], timing: Mapping[str, Any], repeat: Mapping[str, Any], said: _Said
-    ) -> None:
-        """How many doses: by count, by the times listed, by the frequency within its bounds; else without an end."""
-        said.repeatable = dosage.get("asNeededBoolean") is True or bool(dosage.get("asNeededCodeableConcept"))
-        counts = [whole for name in ("count", "countMax") if (whole := _whole(repeat.get(name))) is not None]
-        often = max((whole for name in ("frequency", "frequencyMax") if (whole := _whole(repeat.get(name)))), default=1)
-        events = timing.get("event")
-        if counts:
-            said.repeats = max(counts)
-        elif isinstance(events, list) and events:
-            said.repeats = len(events)
-        elif "period" in repeat:
-            every = self._amount({"value": repeat.get("period"), "unit": repeat.get("periodUnit")}, "min")
-            bounds = repeat.get("boundsDuration")
-            within = self._amount(bounds, "min")
-            if every is None or within is None:
-                said.repeatable = True
-            else:
-                said.repeats = max(1, -(-within // every)) * often
-        elif any(name in repeat for name in ("dayOfWeek", "timeOfDay", "when")) or _repeats_by_code(timing):
-            said.repeatable = True
-        else:
-            said.repeats = often
-
-    # -- amounts
-
-    def _amount(self, quantity: object, unit: str) -> Fraction | None:
-        """A quantity in this unit, when it is one: above zero and within reason."""
-        if not isinstance(quantity, Mapping):
-            return None
-        value = number(quantity.get("value"))
-        if value is None or value <= 0 or not -12 <= value.adjusted() <= 12:
-            return None
-        found = self.units.convert(quantity, unit)
-        return Fraction(found) if found is not None and found < _LARGEST else None
-
-    def _written(self, digits: str, token: str, unit: str) -> Fraction | None:
-        """A number and a unit in a text. "1,000" may be a thousand or one: it is not read."""
-        if re.search(r",\d{3}$", digits):
-            return None
-        return self._amount({"value": digits.replace(",", "."), "unit": token}, unit)
-
-
-_DOSES: Final = ("doseQuantity", "doseRange")
-_RATES: Final = ("rateRatio", "rateRange", "rateQuantity")
-_ONE: Final = frozenset({None, "1"})
-
-
-def _entries(dosage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The doseAndRate entries. Epic's own example has the dose in the dosage itself, as before R4."""
-    entries = members(dosage.get("doseAndRate"))[:_MOST_DOSAGES]
-    older = {name: dosage[name] for name in (*_DOSES, *_RATES) if name in dosage}
-    return [*entries, older] if older else entries
-
-
-def _has_any(entry: Mapping[str, Any], names: Iterable[str]) -> bool:
-    return any(entry.get(name) is not None for name in names)
-
-
-def _is_kind(entry: Mapping[str, Any], kind: str | None) -> bool:
-    """Is the entry of this type? None: of a type that does not speak."""
-    type_ = entry.get("type")
-    named = code_in(type_) or next((text.strip().lower() for text in texts(type_)), "")
-    return named == kind if kind is not None else named not in _SPEAKS
-
-
-def _distinct(order: Resource) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
-    for dosage in members(order.get("dosageInstruction"))[:_MOST_DOSAGES]:
-        if dosage not in found:
-            found.append(dosage)
-    return found
-
-
-def _dosage_texts(order: Resource) -> list[str]:
-    return [text for dosage in _distinct(order) if isinstance(text := dosage.get("text"), str)]
-
-
-def _together(dosages: list[_Said]) -> _Said:
-    """Several dosages are given one after the other: doses add up, the fastest rate and the shortest time count."""
-    speaking = [said for said in dosages if not said.says_nothing] or dosages[:1]
-    if len(speaking) < 2:
-        return speaking[0] if speaking else _Said()
-    whole = _Said(repeats=sum(said.repeats for said in speaking))
-    for name in ("dose_mg", "dose_mg_per_kg", "volume_ml", "mixed_ml"):
-        values = [value for said in speaking if (value := getattr(said, name)) is not None]
-        setattr(whole, name, sum(values) if values else None)
-    for said in speaking:
-        for name in ("rate_mg_per_min", "rate_mg_per_kg_per_min", "rate_ml_per_h", "longest_minutes"):
-            if (value := getattr(said, name)) is not None:
-                whole.more(name, value)
-        if said.minutes is not None:
-            whole.minutes = said.minutes if whole.minutes is None else min(whole.minutes, said.minutes)
-        whole.unreadable |= said.unreadable
-    whole.bolus = any(said.bolus for said in speaking)
-    whole.dose_is_range = any(said.dose_is_range for said in speaking)
-    whole.repeatable = any(said.repeatable for said in speaking)
-    return whole
-
-
-def _repeats_by_code(timing: Mapping[str, Any]) -> bool:
-    """Every code of HL7's table of schedules ("BID", "Q4H") repeats."""
-    return any(
-        isinstance(coding, Mapping) and str(coding.get("system")).endswith("GTSAbbreviation")
-        for coding in codings(timing.get("code"))
-    )
-
-
-def _whole(value: object) -> int | None:
-    """A count: a whole number of at least one, and not so large that it is none."""
-    found = number(value)
-    if found is None or not 1 <= found <= 10_000 or found != found.to_integral_value():
-        return None
-    return int(found)
-
-
-# --- texts ----------------------------------------------------------------------------------------
-
-
-def _plain(text: object) -> str:
-    return " ".join(text[:_LONGEST_TEXT].lower().split()) if isinstance(text, str) else ""
-
-
-def _any_of(words: Iterable[str]) -> str:
-    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-
-
-@lru_cache(maxsize=8)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
-
-
-def _strength_pattern(words: OrderCheckWords) -> re.Pattern[str]:
-    """ "10 mg/mL", "25 mg / 5 mL", "50 mg per mL"."""
-    return _compiled(
-        rf"{_NUMBER}\s*([a-zµμ]++)\s*(?:{_any_of(words.per)})\s*(\d{{1,5}}(?:[.,]\d{{1,4}})?)?\s*([a-z]++)"
-    )
-
-
-def _diluted_pattern(words: OrderCheckWords) -> re.Pattern[str]:
-    """ "made up to 20 mL"."""
-    return _compiled(rf"(?<!\w)(?:{_any_of(words.diluted_to)})\s*:?\s+{_NUMBER}\s*([a-z]++)(?!\s*(?:/|per\b))")
-
-
-def _over_pattern(words: OrderCheckWords) -> re.Pattern[str]:
-    """ "over 40 min", "over 40 to 60 min"."""
-    return _compiled(
-        rf"(?<!\w)(?:{_any_of(words.over)})\s+{_NUMBER}(?:\s*(?:-|–|to)\s*(\d{{1,4}}))?\s*([a-z]++)(?!\s*/)"
-    )
-
-
-def _bolus_pattern(words: OrderCheckWords) -> re.Pattern[str]:
-    """A bolus that is not forbidden: "IV push", but not "no bolus"."""
-    never = "".join(rf"(?<!\b{re.escape(word)} )" for word in sorted(words.negations))
-    return _compiled(rf"{never}(?<!\w)(?:{_any_of(words.bolus)})(?:es)?(?!\w)")
+def _said_singly(concept: object) -> Iterator[dict[str, Any]]:
+    """Each code and each text of a concept by itself, as a concept."""
+    for coding in codings(concept):
+        if isinstance(coding, Mapping):
+            yield {"coding": [{"system": coding.get("system"), "code": coding.get("code")}]}
+    for text in texts(concept):
+        yield {"text": text}

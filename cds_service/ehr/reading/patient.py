@@ -7,21 +7,27 @@ from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
 from cds_service.clinical.moment import Moment, Precision
-from cds_service.ehr.chart import Had
+from cds_service.ehr.answers import Had
 from cds_service.ehr.elements import Resource, code_in, codes_in, codings, members, moment, reference_of, texts
-from cds_service.ehr.reading.view import View
-from cds_service.knowledge.terminology import Terminology
+from cds_service.ehr.reading.view import View, missing
+from cds_service.knowledge.terminology import Terminology, system_of
 
 _NEVER: Final = frozenset({"refuted", "entered-in-error"})
 _KETAMINE: Final = frozenset({"ketamine", "esketamine", "esketamine_nasal"})
 
 
 def read_age(view: View) -> Finding:
-    """Her age in whole years: each age that the birth date allows, so that a year alone may still answer."""
+    """
+    Her age in whole years: each age that the birth date allows, so that a year alone may still answer.
+
+    The dead have no age. An order for a woman who is recorded as dead is a mix-up, and blocks here.
+    """
     patient = view.chart.patient
     text = patient.get("birthDate")
     born = moment(text, view.zone)
     reference = reference_of(patient)
+    if _is_dead(patient, view):
+        return unknown(Doubt.CONFLICTING, Evidence(reference))
     if born is None:
         return unknown(Doubt.UNREADABLE if text else Doubt.NOT_RECORDED, Evidence(reference))
     today = view.now.astimezone(view.zone).date()
@@ -32,6 +38,16 @@ def read_age(view: View) -> Finding:
         return unknown(Doubt.IN_THE_FUTURE, evidence)
     ages = {_age(day, today) for day in (first, min(last, today))}
     return Finding(State.PRESENT, (evidence,), values=tuple(sorted(ages)))
+
+
+def _is_dead(patient: Resource, view: View) -> bool:
+    """As of the view's instant: a chart that is read as of an earlier one may tell of a death that lies ahead."""
+    if patient.get("deceasedBoolean") not in (None, False):
+        return True
+    if (told := patient.get("deceasedDateTime")) is None:
+        return False
+    died = moment(told, view.zone)
+    return died is None or not died.is_future(view.now)
 
 
 def _last_day(born: Moment) -> date:
@@ -59,12 +75,13 @@ def read_allergies(view: View, *, empty_means_none: bool) -> dict[str, Finding]:
     # "resolved" is a reassessment that lifts an allergy; "inactive" is often only a tidied list, so it still counts.
     hers = [a for a, means in meant if means & _KETAMINE and code_in(a.get("clinicalStatus")) != "resolved"]
     unclear = [a for a, means in meant if means & {"unspecified_anaesthetic_allergy", "unreadable"}]
-    none_known = any("no_known_allergy" in means for _, means in meant)
+    # "No known allergy" that is no longer active is no longer said.
+    none_known = any(
+        "no_known_allergy" in means and code_in(a.get("clinicalStatus")) in (None, "active") for a, means in meant
+    )
     others = [a for a, means in meant if "no_known_allergy" not in means and not _only_elsewhere(a)]
-    if had < Had.CUT_SHORT:
-        answered = unknown(Doubt.NOT_RECEIVED)
-    elif had is Had.CUT_SHORT:
-        answered = unknown(Doubt.INCOMPLETE)
+    if had is not Had.WHOLE:
+        answered = unknown(missing(had))
     elif unclear:
         answered = unknown(Doubt.UNCLEAR, *map(_evidence, unclear))
     elif none_known or others or (empty_means_none and not listed):
@@ -86,7 +103,10 @@ def _meaning(allergy: Resource, terms: Terminology) -> frozenset[str]:
             said_anything = True
             for domain in ("medicines", "allergies"):
                 found |= {name for name, _, _ in terms.meaning_of_text(domain, text)}
-        said_anything = said_anything or any(isinstance(c, dict) and c.get("code") for c in codings(place))
+        # A bare code of a system that we do not know may be any drug.
+        said_anything = said_anything or any(
+            isinstance(c, dict) and c.get("code") and system_of(c.get("system")) for c in codings(place)
+        )
     return frozenset(found) if said_anything else frozenset({"unreadable"})
 
 

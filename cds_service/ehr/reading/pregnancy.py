@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
-from cds_service.clinical.moment import Moment
-from cds_service.ehr.chart import Had
+from cds_service.clinical.moment import Moment, Precision
+from cds_service.ehr.answers import Had
 from cds_service.ehr.elements import (
     Resource,
     codings,
@@ -17,11 +18,12 @@ from cds_service.ehr.elements import (
     number,
     reference_of,
     span,
+    spanning,
     status_of,
     texts,
 )
 from cds_service.ehr.reading.observations import Observed
-from cds_service.ehr.reading.view import View
+from cds_service.ehr.reading.view import View, missing
 from cds_service.knowledge.terminology import Terminology
 
 _DELIVERIES: Final = frozenset({"delivery", "caesarean", "vaginal_birth", "delivery_procedure_expansion"})
@@ -29,6 +31,8 @@ _DONE: Final = frozenset({"completed"})
 _UNDER_WAY: Final = frozenset({"completed", "in-progress", "preparation", "on-hold", "stopped"})
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
 _ORDERED: Final = frozenset({"active", "on-hold", "draft", "completed"})
+_DEAD: Final = frozenset({"entered-in-error", "revoked", "cancelled"})
+_DENIED: Final = re.compile(r"(?<!\w)(?:not?|non|never|denies|negative)(?!\w)")
 _COUNTS: Final = frozenset({"final", "amended", "corrected"})
 
 
@@ -79,6 +83,8 @@ def _births_observed(view: View, observed: Observed) -> Iterator[tuple[Moment, E
             continue  # words speak only where the code says nothing to us
         if not named and "cord_clamp_time" not in view.means(entry.resource.get("code"), "pregnancy"):
             continue
+        if entry.resource.get("dataAbsentReason"):
+            continue
         at = first((moment(entry.resource.get("valueDateTime"), view.zone), entry.at))
         if at is not None:
             yield at, Evidence(entry.evidence.reference, None, None, at.text)
@@ -93,26 +99,39 @@ def _births_done(view: View) -> Iterator[tuple[Moment, Evidence]]:
 
 
 def performed(procedure: Resource, zone: tzinfo) -> Moment | None:
-    """When a Procedure was done: its end, else its time."""
-    start, end = span(procedure.get("performedPeriod"), zone)
-    at: Moment | None = first((moment(procedure.get("performedDateTime"), zone), end, start))
-    return at
+    """When a Procedure was done: at its time, or somewhere between its start and its end."""
+    times = (moment(procedure.get("performedDateTime"), zone), *span(procedure.get("performedPeriod"), zone))
+    return spanning(at for at in times if at is not None)
 
 
 def read_due_date(view: View, observed: Observed) -> Finding:
-    """Is a due date ahead?"""
+    """Is a due date ahead, and not further than a pregnancy lasts?"""
+    furthest = view.now + timedelta(days=view.knowledge.times.pregnancy_days)
     for at in _dates(observed, "due_date", view.zone):
-        if at.latest >= view.now:
+        if at.latest >= view.now and at.earliest <= furthest:
             return Finding(State.PRESENT, at=at)
     return ABSENT
 
 
 def read_pregnancy_status(view: View, observed: Observed) -> Finding:
-    """Pregnancy by an Observation of pregnancy status, beside the problem list."""
-    for entry in observed.of("pregnancy_status"):
-        if "pregnancy" in view.means(entry.resource.get("valueCodeableConcept"), "pregnancy"):
-            return present(entry.evidence)
-    return ABSENT
+    """
+    Pregnancy by the latest Observation of pregnancy status, beside the problem list.
+
+    One from before the longest pregnancy speaks of another one, and one ahead of the clock of none. An undated one
+    tells no more than that she was pregnant once.
+    """
+    longest = timedelta(days=view.knowledge.times.pregnancy_days)
+    fresh = [
+        (entry.at.latest, entry.issued, entry)
+        for entry in observed.of("pregnancy_status")
+        if entry.surely_hers and entry.at is not None and entry.at.surely_within(longest, view.now)
+    ]
+    if not fresh:
+        return ABSENT
+    *_, latest = max(fresh, key=lambda row: row[:2])
+    concept = latest.resource.get("valueCodeableConcept")
+    denied = any(_DENIED.search(text.lower()) for text in texts(concept))
+    return present(latest.evidence) if not denied and "pregnancy" in view.means(concept, "pregnancy") else ABSENT
 
 
 # --- mode and anaesthesia -------------------------------------------------------------------------
@@ -158,8 +177,8 @@ def read_mode(view: View, observed: Observed, *, born: bool, since: datetime) ->
 
 def _silence(view: View) -> Doubt:
     """Not recorded is unknown, not none: and so is not received."""
-    asked = (view.had("procedures"), view.had_for("delivery_method"))
-    return Doubt.NOT_RECORDED if all(h is Had.WHOLE for h in asked) else Doubt.NOT_RECEIVED
+    had = min(view.had("procedures"), view.had_for("delivery_method"))
+    return Doubt.NOT_RECORDED if had is Had.WHOLE else missing(had)
 
 
 def _modes(view: View, observed: Observed, *, born: bool, since: datetime) -> Iterator[tuple[Evidence, frozenset[str]]]:
@@ -172,10 +191,15 @@ def _modes(view: View, observed: Observed, *, born: bool, since: datetime) -> It
         if status_of(procedure) in wanted_status and _is_since(performed(procedure, view.zone), since):
             yield Evidence(reference_of(procedure)), view.means(procedure.get("code"), "pregnancy")
     if not born:
-        orders = [r for r in view.chart.of("ServiceRequest") if status_of(r) in _ORDERED]
-        for order in (*view.chart.drafts, *orders):
-            if order.get("resourceType") == "ServiceRequest" and order.get("doNotPerform") is not True:
+        # An order for a birth that is completed was for an earlier child.
+        orders = [r for r in view.chart.of("ServiceRequest") if status_of(r) in _ORDERED - _DONE]
+        for order in (*_drafted(view, "ServiceRequest"), *orders):
+            if order.get("doNotPerform") is not True:
                 yield Evidence(reference_of(order)), view.means(order.get("code"), "pregnancy")
+
+
+def _drafted(view: View, *kinds: str) -> list[Resource]:
+    return [d for d in view.chart.drafts if d.get("resourceType") in kinds and status_of(d) not in _DEAD]
 
 
 def _is_since(at: Moment | None, since: datetime) -> bool:
@@ -190,15 +214,19 @@ def read_anaesthesia(view: View, since: datetime) -> dict[str, Finding]:
     procedures = [
         p for p in chart.of("Procedure") if status_of(p) in _UNDER_WAY and _is_since(performed(p, view.zone), since)
     ]
-    orders = [r for r in chart.of("ServiceRequest") if status_of(r) in _ORDERED]
-    drafts = [d for d in chart.drafts if d.get("resourceType") in {"ServiceRequest", "Procedure"}]
-    for resource in (*procedures, *orders, *drafts):
+    orders = [
+        r
+        for r in chart.of("ServiceRequest")
+        if status_of(r) in _ORDERED and (status_of(r) not in _DONE or _is_since(_wanted_at(r, view.zone), since))
+    ]
+    for resource in (*procedures, *orders, *_drafted(view, "ServiceRequest", "Procedure")):
         if resource.get("doNotPerform") is True:
             continue
         means = view.means(resource.get("code"), "pregnancy")
         if "general_anaesthesia" in means:
             general.append(Evidence(reference_of(resource)))
-        elif "neuraxial_anaesthesia" in means:
+        elif "neuraxial_anaesthesia" in means and status_of(resource) != "stopped":
+            # A block that was given up explains nothing. A general anaesthetic that was begun has acted.
             neuraxial.append(Evidence(reference_of(resource)))
     silent = unknown(_silence(view))
     told = bool(neuraxial or general)
@@ -209,34 +237,56 @@ def read_anaesthesia(view: View, since: datetime) -> dict[str, Finding]:
     }
 
 
+def _wanted_at(order: Resource, zone: tzinfo) -> Moment | None:
+    """When an order was to be carried out, else when it was written."""
+    at: Moment | None = first(moment(order.get(element), zone) for element in ("occurrenceDateTime", "authoredOn"))
+    return at
+
+
 # --- the rest of the stay -------------------------------------------------------------------------
 
 
 def read_asa(view: View, observed: Observed, pregnancy_began: datetime) -> Finding:
-    """ASA physical status 1 to 6, this pregnancy: as a coded class, a number, or a Roman numeral."""
+    """
+    ASA physical status 1 to 6, this pregnancy: as a coded class, a number, or a Roman numeral.
+
+    One whose date does not say that it is of this pregnancy, or that lies ahead of the clock, may warn beside the
+    latest, but it answers nothing.
+    """
     terms = view.knowledge.terminology
-    found: list[tuple[Moment | None, int | None, Evidence]] = []
+    found: list[tuple[Moment, int | None, Evidence]] = []
+    unsure: list[tuple[int | None, Evidence]] = []
     for entry in observed.about_any(("asa_score", *_ASA_CLASSES)):
         if entry.status not in _COUNTS:
             continue
         own_class = _asa_class(entry.concepts)
         if own_class is None and "asa_score" not in entry.concepts:
             continue
-        if entry.at is None or entry.at.earliest >= pregnancy_began:
-            value = own_class or _asa_value(entry.resource, terms)
-            shown = None if value is None else str(value)
-            found.append((entry.at, value, Evidence(entry.evidence.reference, shown, None, entry.evidence.date)))
-    if not found:
-        had = view.had_for("asa_score")
-        return unknown(Doubt.NOT_RECORDED if had is Had.WHOLE else Doubt.NOT_RECEIVED)
-    newest = max((at.latest for at, _, _ in found if at is not None), default=None)
-    latest = [row for row in found if row[0] is None or row[0].latest == newest]
-    values = {value for _, value, _ in latest}
-    evidence = tuple(e for _, _, e in latest)
-    if None in values:
-        return unknown(Doubt.UNREADABLE, *evidence)
-    numbers = tuple(sorted(v for v in values if v is not None))
-    return Finding(State.PRESENT, evidence, values=numbers, conflict=len(numbers) > 1)
+        if entry.at is not None and entry.at.latest < pregnancy_began:
+            continue
+        value = own_class or _asa_value(entry.resource, terms)
+        shown = None if value is None else str(value)
+        evidence = Evidence(entry.evidence.reference, shown, None, entry.evidence.date)
+        ahead = entry.at is not None and entry.at.is_future(view.now)
+        if entry.at is None or ahead or entry.at.earliest < pregnancy_began or not entry.surely_hers:
+            unsure.append((value, evidence))
+        else:
+            found.append((entry.at, value, evidence))
+    had = view.had_for("asa_score")
+    if not found and not unsure:
+        return unknown(Doubt.NOT_RECORDED if had is Had.WHOLE else missing(had))
+    newest = max((at.earliest for at, _, _ in found), default=None)
+    latest = [(v, e) for at, v, e in found if newest is None or at.latest > newest or at.earliest == newest] + unsure
+    numbers = tuple(sorted({v for v, _ in latest if v is not None}))
+    if not numbers:
+        return unknown(Doubt.UNREADABLE, *(e for _, e in latest))
+    return Finding(
+        State.PRESENT,
+        tuple(e for v, e in latest if v is not None),
+        values=numbers,
+        conflict=len(numbers) > 1,
+        incomplete=bool(unsure) or had is not Had.WHOLE or any(v is None for v, _ in latest),
+    )
 
 
 _ASA_CLASSES: Final = tuple(f"asa_class_{n}" for n in range(1, 7))
@@ -274,8 +324,8 @@ def _asa_value(resource: Resource, terms: Terminology) -> int | None:
 
 
 def read_breastfeeding(view: View, observed: Observed) -> Finding:
-    """Assumed, unless the latest entry says no (M04)."""
-    said = list(observed.of("breastfeeding_status"))
+    """Assumed, unless the latest entry says no (M04). What is ahead of the clock says nothing."""
+    said = [e for e in observed.of("breastfeeding_status") if e.at is None or not e.at.is_future(view.now)]
     dated = sorted((e for e in said if e.at is not None), key=lambda e: (e.at.latest if e.at else _EVER, e.issued))
     for entry in (*reversed(dated), *(e for e in said if e.at is None)):
         value = entry.resource
@@ -298,5 +348,10 @@ def read_assessments(view: View, observed: Observed) -> tuple[Moment, ...]:
         and (at := performed(procedure, view.zone)) is not None
         and "suicide_risk_assessment" in view.means(procedure.get("code"), "screens")
     ]
-    found += [entry.at for entry in observed.of("suicide_risk_assessment") if entry.at is not None]
+    # A month or a year, or the time of issue alone, does not say that it was done after the answer.
+    found += [
+        entry.at
+        for entry in observed.of("suicide_risk_assessment")
+        if entry.at is not None and entry.at.precision >= Precision.DAY
+    ]
     return tuple(found)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from cds_service.clinical.facts import Doubt
-from cds_service.ehr.chart import Chart, Had
+from cds_service.ehr.answers import Had
+from cds_service.ehr.chart import Chart
 from cds_service.ehr.elements import codings, texts
 from cds_service.ehr.units import Units
 from cds_service.ehr.wanted import Wanted
@@ -52,4 +53,4 @@ def meaning_of(concept: object, domain: str, terms: Terminology) -> frozenset[st
 
 def missing(had: Had) -> Doubt:
     """Why a list that did not come whole leaves its facts unknown."""
-    return Doubt.INCOMPLETE if had is Had.CUT_SHORT else Doubt.NOT_RECEIVED
+    return {Had.CUT_SHORT: Doubt.INCOMPLETE, Had.RESTRICTED: Doubt.RESTRICTED}.get(had, Doubt.NOT_RECEIVED)
