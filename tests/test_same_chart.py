@@ -337,7 +337,8 @@ def test_what_has_nothing_to_do_with_her_or_the_question_changes_nothing(case_id
     case = asked(case_id)
     request = copy.deepcopy(case.request)
     chance = Random(seed)  # noqa: S311
-    lists = bundles(request)
+    # A list of strangers alone says nothing about her, and an entry of hers would make it her list.
+    lists = [one for one in bundles(request) if not of_strangers_alone(one, request)]
     extra = noise(request)
     for resource in chance.sample(extra, chance.randint(1, len(extra))):
         if mixed_up(resource, request):
@@ -355,6 +356,15 @@ def test_what_has_nothing_to_do_with_her_or_the_question_changes_nothing(case_id
     }
 
     assert case.is_answered_alike(request)
+
+
+def of_strangers_alone(listed: Json, request: Json) -> bool:
+    hers = f"Patient/{request['context']['patientId']}"
+    whose = [
+        (entry["resource"].get("subject") or entry["resource"].get("patient") or {}).get("reference")
+        for entry in listed.get("entry", ())
+    ]
+    return bool(whose) and hers not in whose
 
 
 # ---- With somebody else's entries in her lists
