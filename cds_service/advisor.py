@@ -22,10 +22,12 @@ from cds_service.clinical.order_check import check
 from cds_service.clinical.plan import Occasion, propose
 from cds_service.clinical.risk import assess
 from cds_service.ehr.chart import Chart
+from cds_service.ehr.elements import reference_of
 from cds_service.ehr.gathering import Sources, gather
 from cds_service.ehr.reading import read
 from cds_service.ehr.reading.medicines import not_recognised
 from cds_service.ehr.reading.orders import already_ordered, another_active, monitoring_ordered, read_drafted
+from cds_service.ehr.reading.roles import topics_for
 from cds_service.ehr.reading.view import View
 from cds_service.ehr.relevance import is_clinician, is_relevant, orders_prevention
 from cds_service.ehr.units import Units
@@ -36,8 +38,10 @@ from cds_service.hooks.request import HOOKS, HookRequest, parse_request, service
 from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge
 from cds_service.rendering.cards import write, write_failed
+from cds_service.rendering.dialects import dialect_for
 from cds_service.rendering.standing import Standing
 from cds_service.rendering.wording import Wording
+from cds_service.repeats import Repeats
 from cds_service.settings import Site
 
 _log = logging.getLogger(__name__)
@@ -68,14 +72,15 @@ class Advisor:
         clock: Callable[[], datetime],
         sources: Sources | None = None,
     ) -> None:
-        self.knowledge = knowledge
+        self.knowledge = knowledge = knowledge.spoken_at(site)
         self.wording = wording
         self.site = site
         self.clock = clock
         self._units = Units(knowledge.units)
-        self._wanted = Wanted.by(knowledge)
+        self._wanted = Wanted.by(knowledge, roles=bool(site.role))
         self.sources = sources or Sources.of(site, knowledge)
         self._approval = approve(site, knowledge)
+        self._repeats = Repeats()
         Standing.of(knowledge, wording, site)  # what cannot be written or ordered is refused now, not at the bedside
         self._rows = Rows(
             knowledge.contraindications.criterion,
@@ -91,12 +96,16 @@ class Advisor:
 
     def advise(self, request: HookRequest) -> Advice:
         """Nothing, at once, when it is none of our business; else the chart, the thought and the cards."""
-        who, now = _encountered(request), self.clock()
+        who, now, dialect = _encountered(request), self.clock(), dialect_for(self.site, request)
         if not is_relevant(request, self.knowledge):
             return Advice(who, None, ())
         try:
             consultation = self.consult(request, gather(request, self.sources), now)
-            return Advice(who, consultation, tuple(write(consultation, who, self.knowledge, self.wording, self.site)))
+            if request.extensions.filter_repeats or self.site.filter_repeats:
+                consultation = self._repeats.without(consultation, who)
+            cards = write(consultation, who, self.knowledge, self.wording, self.site, dialect)
+            self._repeats.note(consultation, who)
+            return Advice(who, consultation, tuple(cards))
         except ServiceError:
             raise
         except Exception as error:
@@ -104,9 +113,8 @@ class Advisor:
             # Silence over a drafted order would read as "all clear" (decision logic, section 10).
             if not orders_prevention(request, self.knowledge):
                 raise
-            return Advice(
-                who, None, (write_failed(who, self.knowledge, self.wording, self.site, now.date()),), failed=True
-            )
+            card = write_failed(who, self.knowledge, self.wording, self.site, now.date(), dialect)
+            return Advice(who, None, (card,), failed=True)
 
     def consult(self, request: HookRequest, chart: Chart, now: datetime) -> Consultation:
         """From chart to plan. Pure: the same request, chart and instant give the same consultation."""
@@ -137,7 +145,14 @@ class Advisor:
             table=tables.order_check,
             duplicate_active=another_active(chart, tables),
         )
-        occasion = Occasion(request.hook, is_clinician(request), found.stage, ppd_order, protocol is not None)
+        occasion = Occasion(
+            request.workflow_hook,
+            is_clinician(request),
+            found.stage,
+            ppd_order,
+            protocol is not None,
+            topics_for(request.user_id, chart, self.site),
+        )
         plan = propose(occasion, facts, risk, eligibility, departures, tables.topics)
         return Consultation(
             occasion,
@@ -163,9 +178,10 @@ class Advisor:
 def _encountered(request: HookRequest) -> Encountered:
     return Encountered(
         service_id=service_for(request.hook).id,
-        hook=request.hook,
+        hook=request.workflow_hook,
         hook_instance=request.hook_instance,
         patient=f"Patient/{request.patient_id}",
         encounter=request.encounter_id and f"Encounter/{request.encounter_id}",
         user=request.user_id,
+        drafts={reference_of(order): order for order in request.draft_orders},
     )

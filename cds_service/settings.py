@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cds_service.errors import SiteUnfit
 
 _CLOSED = ConfigDict(extra="forbid", frozen=True)
+_URI = r"^(?:https?://[^\s|]+|urn:[^\s|]+)$"
+_Token = Annotated[str, Field(pattern=r"^[^\s|,\\$][^|,\\$]{0,127}$")]
+
+# The ways in which EHRs want to be spoken to.
+DialectName = Literal["standard", "epic", "cerner-1.0", "sandbox"]
 
 
 class SiteProtocol(BaseModel):
@@ -58,6 +63,56 @@ class SiteEhr(BaseModel):
     excluded_labels: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
 
 
+class LocalMeaning(BaseModel):
+    """
+    What codes and words of the EHR's own stand for: `means` names concepts of the value sets.
+
+    `system` is the URI under which the EHR sends the `codes`. `words` are looked for in names and displays.
+    """
+
+    model_config = _CLOSED
+
+    means: Annotated[tuple[str, ...], Field(min_length=1)]
+    system: Annotated[str, Field(pattern=_URI)] | None = None
+    codes: tuple[_Token, ...] = ()
+    words: tuple[Annotated[str, Field(min_length=3, max_length=120)], ...] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.codes and not self.words:
+            raise ValueError("neither codes nor words")
+        if self.codes and self.system is None:
+            raise ValueError("codes without their system")
+        return self
+
+
+class Orderable(BaseModel):
+    """
+    An order of ours as the EHR's catalogue has it: `order` is an id of the order table, or "medicine".
+
+    `defaults` names the protocol whose dose, route and rate the item itself has. Epic drops those of a created order,
+    and takes the item's own.
+    """
+
+    model_config = _CLOSED
+
+    order: Annotated[str, Field(min_length=1, max_length=64)]
+    system: Annotated[str, Field(pattern=_URI)]
+    code: _Token
+    display: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    defaults: str | None = None
+
+
+class Role(BaseModel):
+    """Which topics people in a role are shown. The codes are those of their PractitionerRole."""
+
+    model_config = _CLOSED
+
+    system: Annotated[str, Field(pattern=_URI)]
+    codes: Annotated[tuple[_Token, ...], Field(min_length=1)]
+    topics: tuple[str, ...]
+
+
 class Site(BaseModel):
     """
     A site file (TOML). Unknown keys are refused.
@@ -65,6 +120,9 @@ class Site(BaseModel):
     `time_zone` is the IANA zone in which a date without a zone is read; without it, the zone of the clock (UTC).
     `tighten` names D rows that this site blocks on although the table lets them be confirmed. `terminology` is a
     folder of the operator's with FHIR ValueSet expansions (SNOMED CT needs a licence).
+    `dialect` is how the EHR wants to be spoken to; without it each call shows which. `links`: how the URLs begin that
+    the EHR has registered. `local`, `orderable` and `role` translate from the EHR's codes, to its orders and for its
+    people. `filter_repeats`: a card that a user was shown before is left out even when the EHR does not ask for that.
     `empty_allergy_list_means_none` and `administrations_elsewhere` are declarations of decision logic, sections 1
     and 4.3 (D07).
     """
@@ -79,6 +137,12 @@ class Site(BaseModel):
     ehr: SiteEhr = SiteEhr()
     tighten: tuple[str, ...] = ()
     terminology: Path | None = None
+    dialect: DialectName | None = None
+    links: tuple[Annotated[str, Field(pattern=r"^https://[^\s/]+/")], ...] = ()
+    local: tuple[LocalMeaning, ...] = ()
+    orderable: tuple[Orderable, ...] = ()
+    role: tuple[Role, ...] = ()
+    filter_repeats: bool = False
     empty_allergy_list_means_none: bool = False
     administrations_elsewhere: bool = False
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from cds_service.clinical.dosing import Dose
 from cds_service.clinical.eligibility import Eligibility
@@ -46,7 +48,11 @@ class Consultation:
 
 @dataclass(frozen=True, slots=True)
 class Encountered:
-    """Who and where: relative references for the draft orders, and the call that the cards answer."""
+    """
+    Who and where: relative references for the draft orders, and the call that the cards answer.
+
+    `drafts` are the orders of the call by reference, as received: one that is corrected goes back whole.
+    """
 
     service_id: str
     hook: str
@@ -54,3 +60,4 @@ class Encountered:
     patient: str
     encounter: str | None
     user: str | None
+    drafts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)

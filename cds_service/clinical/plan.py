@@ -31,21 +31,31 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cards to show, in order, and those held back so that nobody has to read more than two at once."""
+    """
+    The cards to show, in order, and those held back so that nobody has to read more than two at once.
+
+    `repeated` are those that this user has seen before, and whose EHR asked not to show them again.
+    """
 
     topics: tuple[Topic, ...]
     held_back: tuple[Topic, ...] = ()
+    repeated: tuple[Topic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """Why she is looked at now: the hook, whether a clinician asks, the stage, and what is being ordered."""
+    """
+    Why she is looked at now: the hook, whether a clinician asks, the stage, and what is being ordered.
+
+    `topics` are those that the site shows to people in this user's role; None means all.
+    """
 
     hook: str
     clinician: bool
     stage: Stage
     ppd_order: bool
     site_has_protocol: bool
+    topics: frozenset[str] | None = None
 
 
 _SAY_NOTHING = Plan(())
@@ -66,7 +76,9 @@ def propose(
         return _SAY_NOTHING
     wanted = _applicable(occasion, facts, risk, eligibility, departures)
     topics = [
-        Topic(row.code, wanted[row.code]) for row in table.topic if row.code in wanted and occasion.hook in row.hooks
+        Topic(row.code, wanted[row.code])
+        for row in table.topic
+        if row.code in wanted and occasion.hook in row.hooks and _is_for_this_role(row.code, occasion)
     ]
     shown: list[Topic] = []
     held: list[Topic] = []
@@ -75,6 +87,13 @@ def propose(
         fits = topic.indicator is Indicator.CRITICAL or quiet < table.most_not_critical
         (shown if fits else held).append(topic)
     return Plan(tuple(shown), tuple(held))
+
+
+def _is_for_this_role(code: str, occasion: Occasion) -> bool:
+    """A safety concern is for everybody, and so is whatever stands against a medicine that is being ordered."""
+    if occasion.topics is None or code in occasion.topics or code == "PPDSAFETY":
+        return True
+    return occasion.ppd_order and (code == "KETORDER" or code in _MEDICINE.values())
 
 
 def _applicable(

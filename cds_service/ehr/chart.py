@@ -41,7 +41,7 @@ class Chart:
         return self.by_type.get(kind, ())
 
 
-_OWNERLESS: Final = frozenset({"Medication", "Questionnaire"})
+_OWNERLESS: Final = frozenset({"Medication", "PractitionerRole", "Questionnaire"})
 # A father's form and a newborn's measurements lie in her lists, and are passed over. Any other entry about another
 # patient, in the answer to a search for her alone, means that the EHR mixes patients up: then nothing is said.
 _FAMILY: Final = frozenset({"Observation", "QuestionnaireResponse"})

@@ -53,7 +53,9 @@ class Sources:
         servers = Servers(site, also)
         client = Client(servers, budget=site.ehr.budget_ms / 1000) if site.ehr.servers or also else None
         forms = () if site.ehr.questionnaires is None else tuple(_forms(site.ehr.questionnaires))
-        return cls(queries(knowledge), knowledge, client, forms, frozenset(site.ehr.excluded_labels))
+        return cls(
+            queries(knowledge, roles=bool(site.role)), knowledge, client, forms, frozenset(site.ehr.excluded_labels)
+        )
 
 
 def gather(request: HookRequest, sources: Sources) -> Chart:
@@ -80,6 +82,8 @@ def _completed(request: HookRequest, told: list[Told], wanted: tuple[Query, ...]
     tokens = {"context.patientId": request.patient_id}
     if request.encounter_id is not None:
         tokens["context.encounterId"] = request.encounter_id
+    user, _, id_ = request.user_id.partition("/")
+    tokens[f"user{user}Id"] = id_
     missing = {
         query.key: Question(url)
         for query in wanted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from cds_service.ehr.elements import Resource, reference_of, relative
-from cds_service.ehr.reading.medicines import concepts_of, is_for_prevention
+from cds_service.ehr.elements import Resource, codes_in, reference_of, relative, texts
+from cds_service.ehr.reading.medicines import concepts_of, is_for_prevention, medication_concepts, medications
 from cds_service.ehr.reading.ordered import is_anaesthesia_order, is_delivery_order
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge import Knowledge
@@ -25,14 +25,18 @@ def is_relevant(request: HookRequest, knowledge: Knowledge) -> bool:
     """At the order hooks: is a birth, or (es)ketamine for prevention, being picked or signed? Elsewhere: always."""
     if request.hook not in _ORDER_HOOKS:
         return True
-    return orders_prevention(request, knowledge) or any(
-        is_delivery_order(order, knowledge) or is_anaesthesia_order(order, knowledge) for order in picked(request)
+    pool = medications(request.draft_orders)
+    return any(
+        _for_prevention(order, pool, knowledge)
+        or is_delivery_order(order, pool, knowledge)
+        or is_anaesthesia_order(order, knowledge)
+        for order in picked(request)
     )
 
 
 def orders_prevention(request: HookRequest, knowledge: Knowledge) -> bool:
     """Is (es)ketamine for prevention being picked or signed?"""
-    pool = {reference_of(o): o for o in request.draft_orders if o.get("resourceType") == "Medication"}
+    pool = medications(request.draft_orders)
     return any(_for_prevention(order, pool, knowledge) for order in picked(request))
 
 
@@ -45,8 +49,13 @@ def picked(request: HookRequest) -> tuple[Resource, ...]:
 
 
 def _for_prevention(order: Resource, pool: dict[str, Resource], knowledge: Knowledge) -> bool:
-    return (
-        order.get("resourceType") == "MedicationRequest"
-        and is_for_prevention(order, knowledge)
-        and bool(concepts_of(order, pool, knowledge) & _MEDICINES)
-    )
+    if order.get("resourceType") != "MedicationRequest" or not is_for_prevention(order, pool, knowledge):
+        return False
+    if concepts_of(order, pool, knowledge) & _MEDICINES:
+        return True
+    # A bare reference to a Medication that did not come along (Epic until 2024): it may be (es)ketamine.
+    return "medicationReference" in order and not any(_names(concept) for concept in medication_concepts(order, pool))
+
+
+def _names(concept: object) -> bool:
+    return bool(codes_in(concept)) or any(text.strip() for text in texts(concept))

@@ -88,15 +88,19 @@ class Wanted:
     asking: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def by(cls, knowledge: Knowledge) -> Wanted:
-        """What these tables read."""
-        asked = queries(knowledge)
+    def by(cls, knowledge: Knowledge, *, roles: bool = False) -> Wanted:
+        """What these tables read. `roles`: and who is asking."""
+        asked = queries(knowledge, roles=roles)
         concepts = {concept for query in asked for concept in query.concepts}
         return cls(asked, {c: tuple(q.key for q in asked if c in q.concepts) for c in concepts})
 
 
-def queries(knowledge: Knowledge) -> tuple[Query, ...]:
-    """Every query, in the order in which the discovery document lists them (CDS Hooks 2.0, prefetch)."""
+def queries(knowledge: Knowledge, *, roles: bool = False) -> tuple[Query, ...]:
+    """
+    Every query, in the order in which the discovery document lists them (CDS Hooks 2.0, prefetch).
+
+    `roles`: the site shows other cards to other roles, so those of the user are asked for, too.
+    """
     of_patient = "patient={{context.patientId}}"
     return (
         Query("patient", "Patient", "Patient/{{context.patientId}}"),
@@ -115,7 +119,15 @@ def queries(knowledge: Knowledge) -> tuple[Query, ...]:
         Query("questionnaire_responses", "QuestionnaireResponse", f"QuestionnaireResponse?{of_patient}"),
         _questionnaires(knowledge),
         *(_observations(knowledge, key, of_patient) for key in (_SCREENS, _VITALS, _LABS, _OBSTETRICS)),
+        *(_ROLES if roles else ()),
     )
+
+
+# A user comes as a PractitionerRole or as a Practitioner: only one of the two tokens is ever there.
+_ROLES: Final = (
+    Query("user_role", "PractitionerRole", "PractitionerRole/{{userPractitionerRoleId}}"),
+    Query("user_roles", "PractitionerRole", "PractitionerRole?practitioner={{userPractitionerId}}"),
+)
 
 
 def _questionnaires(knowledge: Knowledge) -> Query:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from cds_service.hooks.extensions import options_offered
 from cds_service.hooks.request import Service
 
 # The version of the CDS Hooks specification, not of this service.
@@ -32,5 +33,6 @@ def _entry(service: Service, templates: Mapping[str, str], usage: str) -> dict[s
         "prefetch": dict(templates),
         "usageRequirements": usage,
         "version": SPECIFICATION,
+        "extension": options_offered(),
     }
     return {name: value for name, value in entry.items() if value}  # CDS Hooks allows no empty member

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from cds_service.errors import RequestUnreadable, ServiceUnknown
+from cds_service.hooks.extensions import NONE, Extensions, read_extensions
 
 MOST_DRAFT_ORDERS: Final = 200
 MOST_PREFETCH_ENTRIES: Final = 5_000
@@ -155,6 +156,12 @@ class HookRequest:
     prefetch_bundle: Mapping[str, Any] | None = field(default=None, repr=False)
     fhir_server: str | None = None
     fhir_authorization: FhirAuthorization | None = None
+    extensions: Extensions = NONE
+
+    @property
+    def workflow_hook(self) -> str:
+        """The hook whose workflow this is: Epic fires patient-view for admission and discharge, too."""
+        return self.extensions.hook or self.hook
 
 
 def parse_request(body: Any, expected_hook: str | None = None) -> HookRequest:
@@ -188,6 +195,7 @@ def parse_request(body: Any, expected_hook: str | None = None) -> HookRequest:
         prefetch_bundle=prefetch_bundle,
         fhir_server=fhir_server,
         fhir_authorization=_fhir_authorization(request, fhir_server),
+        extensions=read_extensions(request, fhir_server),
     )
 
 

@@ -82,12 +82,18 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One draft to create or update (`resource`), or to delete (`resource_id`). Epic shows only the description."""
+    """
+    One draft to create or update (`resource`), or to delete (`resource_id`). Epic shows only the description.
+
+    `label` and `uuid` do not go out: they are the words and the name of a button that does this alone.
+    """
 
     type: Literal["create", "update", "delete"]
     description: str
     resource: Mapping[str, Any] | None = None
     resource_id: str | None = None
+    label: str = ""
+    uuid: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return _without_nothing(

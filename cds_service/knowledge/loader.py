@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from cds_service.knowledge.check_digits import could_exist
 from cds_service.knowledge.narrative import EvidenceTable, OrderTable
 from cds_service.knowledge.proofreading import proofread
 from cds_service.knowledge.terminology import Terminology, system_of
+from cds_service.settings import LocalMeaning, Site
 
 FOLDER: Final = Path(__file__).parent
 _TABLES: Final[Mapping[str, type[shapes.Table]]] = {
@@ -81,6 +82,7 @@ class Knowledge:
     topics: shapes.TopicTable
     evidence: EvidenceTable
     orders: OrderTable
+    local: tuple[LocalMeaning, ...] = ()
 
     @property
     def signed(self) -> bool:
@@ -89,6 +91,12 @@ class Knowledge:
 
     def protocol(self, id_: str) -> shapes.Protocol | None:
         return next((p for p in self.protocols.protocol if p.id == id_), None)
+
+    def spoken_at(self, site: Site) -> Knowledge:
+        """The same knowledge, which understands the site's own codes and words, too."""
+        if site.local == self.local:
+            return self
+        return replace(self, local=site.local, terminology=self.terminology.with_local(site.local, self.domains))
 
 
 def load_knowledge(folder: Path = FOLDER, *, expansions: Path | None = None) -> Knowledge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from cds_service.knowledge.shapes import Concept, Expansion
+from cds_service.settings import LocalMeaning
 
 # The URIs under which EHRs send the same code system: the official one, and the urn:oid form that Epic sends
 # (its CDS Hooks tutorial). WHO ICD-10 is read as ICD-10-CM: the categories that our criteria name agree, and
@@ -77,6 +79,7 @@ class Terminology:
         self._doubtful: set[tuple[str, str]] = set()
         self._without: dict[str, frozenset[str]] = {}
         self._words: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+        self._local: dict[tuple[str, str], frozenset[str]] = {}
         self.tokens: dict[str, tuple[str, ...]] = {}
         expanded: dict[str, list[tuple[str, str]]] = {}
         for expansion in expansions:
@@ -86,9 +89,32 @@ class Terminology:
         for domain, members in concepts.items():
             for concept in members:
                 self._index(domain, concept, expanded)
+        self._remember()
+
+    def _remember(self) -> None:
         self.meaning_of_code = lru_cache(maxsize=20_000)(self._meaning_of_code)
         self._meaning_of_codings = lru_cache(maxsize=20_000)(self._together)
         self.meaning_of_text = lru_cache(maxsize=20_000)(self._meaning_of_text)
+
+    def with_local(self, rows: Iterable[LocalMeaning], domains: Mapping[str, Iterable[str]]) -> Terminology:
+        """
+        The same, and a site's own codes and words besides. What stands here already keeps its meaning.
+
+        `domains` holds the names of the concepts by domain: words are looked for in the domain of what they mean.
+        """
+        wider = copy.copy(self)
+        wider._local, wider.tokens = dict(self._local), dict(self.tokens)
+        wider._words = {domain: list(rows) for domain, rows in self._words.items()}
+        for row in rows:
+            for code in row.codes:
+                key = (str(row.system), code)
+                wider._local[key] = wider._local.get(key, _NOTHING) | set(row.means)
+            for name in row.means:
+                wider.tokens[name] = (*wider.tokens.get(name, ()), *(f"{row.system}|{code}" for code in row.codes))
+                for domain in (domain for domain, names in domains.items() if row.words and name in names):
+                    wider._words.setdefault(domain, []).append((name, _pattern(row.words)))
+        wider._remember()
+        return wider
 
     def _index(self, domain: str, concept: Concept, expanded: Mapping[str, list[tuple[str, str]]]) -> None:
         name = concept.name
@@ -106,8 +132,7 @@ class Terminology:
         if concept.without:
             self._without[name] = frozenset(concept.without)
         if concept.words:
-            alternatives = "|".join(re.escape(word.lower()) for word in sorted(concept.words, key=len, reverse=True))
-            self._words.setdefault(domain, []).append((name, re.compile(rf"(?<!\w)(?:{alternatives})(?:e?s)?(?!\w)")))
+            self._words.setdefault(domain, []).append((name, _pattern(concept.words)))
         self.tokens[name] = (
             *(f"http://loinc.org|{code}" for code in concept.loinc if not code.startswith("LA")),
             *(f"http://snomed.info/sct|{code}" for code in concept.snomed),
@@ -133,11 +158,10 @@ class Terminology:
     def _meaning_of_text(self, domain: str, text: str) -> tuple[tuple[str, int, str], ...]:
         """The concepts that words in a text name: (concept, position, lower-case text). Compared without case."""
         lowered = " ".join(text[:_LONGEST_TEXT].lower().split())
-        found = {
-            name: match.start()
-            for name, pattern in self._words.get(domain, ())
-            if (match := pattern.search(lowered)) is not None
-        }
+        found: dict[str, int] = {}
+        for name, pattern in self._words.get(domain, ()):
+            if (match := pattern.search(lowered)) is not None:
+                found[name] = min(found.get(name, match.start()), match.start())
         dropped = {name for name in found if self._without.get(name, _NOTHING) & set(found)}
         return tuple((name, at, lowered) for name, at in found.items() if name not in dropped)
 
@@ -161,7 +185,13 @@ class Terminology:
                 meaning = self.meaning_of_code(system, code)
                 says |= meaning.says
                 hints |= meaning.hints
+            says |= self._local.get((uri, code), _NOTHING)
         return Meaning(frozenset(says), frozenset(hints - says)) if says or hints else MEANINGLESS
+
+
+def _pattern(words: Iterable[str]) -> re.Pattern[str]:
+    alternatives = "|".join(re.escape(word.lower()) for word in sorted(words, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)(?:{alternatives})(?:e?s)?(?!\w)")
 
 
 def _plain(system: str, code: str) -> str:

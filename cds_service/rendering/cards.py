@@ -25,10 +25,11 @@ from cds_service.hooks.response import LONGEST_SUMMARY, Card
 from cds_service.knowledge.loader import Knowledge
 from cds_service.knowledge.narrative import MEDICINES
 from cds_service.knowledge.shapes import Test
+from cds_service.rendering.dialects import STANDARD, Dialect
 from cds_service.rendering.figures import Figures, charted_number, escape, kind_of_entry, latest, plain_text, sort_key
 from cds_service.rendering.orders import Placed
 from cds_service.rendering.standing import Standing, StandingCard
-from cds_service.rendering.suggestions import Offers, identifier
+from cds_service.rendering.suggestions import Offered, Offers, identifier
 from cds_service.rendering.wording import Phrase, Wording
 from cds_service.settings import Site
 
@@ -45,27 +46,31 @@ def write(
     knowledge: Knowledge,
     wording: Wording,
     site: Site,
+    dialect: Dialect = STANDARD,
 ) -> list[dict[str, Any]]:
     """The cards of the plan as CDS Hooks JSON, in the plan's order. The same thought gives the same bytes."""
-    page = _Page(consultation, who, knowledge, wording, site)
-    return [page.card(topic).as_json() for topic in consultation.plan.topics]
+    page = _Page(consultation, who, knowledge, wording, site, dialect)
+    return [dialect.spoken(page.card(topic), site).as_json() for topic in consultation.plan.topics]
 
 
-def write_failed(who: Encountered, knowledge: Knowledge, wording: Wording, site: Site, today: date) -> dict[str, Any]:
+def write_failed(
+    who: Encountered, knowledge: Knowledge, wording: Wording, site: Site, today: date, dialect: Dialect = STANDARD
+) -> dict[str, Any]:
     """The one card when an order for prevention is drafted and thinking about it broke down: never silence."""
     code, variant = "KETDATA", "failed"
     standing = Standing.of(knowledge, wording, site)[MEDICINES]
     card = standing.cards[code]
     words = card.wording
     why = standing.why.get(f"why_{who.hook.replace('-', '_')}_medicine", standing.why["why_order_sign_medicine"])
-    return Card(
+    said = Card(
         uuid=identifier(who, code),
         summary=_fitting(words.summaries[variant], standing.words),
         indicator="warning",
         detail="\n\n".join([why, words.says[variant].fill(standing.words), standing.footer(who, today)]),
         source=card.source,
         override_reasons=card.override_reasons,
-    ).as_json()
+    )
+    return dialect.spoken(said, site).as_json()
 
 
 class _Page:
@@ -78,6 +83,7 @@ class _Page:
         knowledge: Knowledge,
         wording: Wording,
         site: Site,
+        dialect: Dialect,
     ) -> None:
         self.thought = consultation
         self.facts = consultation.facts
@@ -89,7 +95,7 @@ class _Page:
         self.standing = Standing.of(knowledge, wording, site)[self._medicines()]
         self.bereaved = self.facts["fetal_or_newborn_death"].state is State.PRESENT
         self.adds = _adds(consultation)
-        self.offers = Offers(consultation, self.standing, Placed(who, consultation.facts), self.adds)
+        self.offers = Offers(consultation, self.standing, Placed(who, consultation.facts), self.adds, dialect)
         self.footer = self.standing.footer(who, consultation.facts.now.date())
 
     def say(self, block: str, **words: object) -> str:
@@ -102,30 +108,31 @@ class _Page:
         words = card.wording
         variant = self._variant(topic)
         names = {**self.standing.words, **self._words(topic, variant)}
-        suggestions, already = self.offers.on(topic.code, variant, words)
+        offered = self.offers.on(topic.code, variant, words)
         return Card(
             uuid=identifier(self.who, topic.code),
             summary=_fitting(words.summaries[variant], names),
             indicator=topic.indicator.value,
-            detail=self._detail(topic.code, card, self._first_words(words.says[variant].fill(names), variant), already),
+            detail=self._detail(topic.code, card, self._first_words(words.says[variant].fill(names), variant), offered),
             source=card.source,
-            suggestions=suggestions,
+            suggestions=offered.suggestions,
             override_reasons=card.override_reasons,
         )
 
     def _first_words(self, say: str, variant: str) -> str:
         return f"{say}\n\n{self.say('bereaved')}" if self.bereaved and variant != "bereaved" else say
 
-    def _detail(self, topic: str, card: StandingCard, say: str, already: list[str]) -> str:
+    def _detail(self, topic: str, card: StandingCard, say: str, offered: Offered) -> str:
         parts: dict[str, Callable[[], str]] = {
             "why_now": self._why_now,
             "say": lambda: say,
+            "by_hand": lambda: self._by_hand(offered.by_hand),
             "departures": self._departures,
             "data_used": lambda: self._data_used(topic, card),
             "rules_from": self._rules_from,
             "not_found": lambda: self._not_found(topic),
             "meaning": self._meaning,
-            "options": lambda: self._options(card, already),
+            "options": lambda: self._options(card, offered.already),
             "dose": self._dose,
             "start_checklist": self._start_checklist,
             "monitoring": self._monitoring,
@@ -363,10 +370,17 @@ class _Page:
             text.append(self.say("context", list="; ".join(reason.says for reason in risk.context)))
         return " ".join(text)
 
-    def _options(self, card: StandingCard, already: list[str]) -> str:
+    def _options(self, card: StandingCard, already: tuple[str, ...]) -> str:
         if not card.options or not already:
             return card.options
         return f"{card.options}\n\n{self.say('already', list='; '.join(already))}"
+
+    def _by_hand(self, descriptions: tuple[str, ...]) -> str:
+        """What this EHR cannot take over with a click."""
+        if not descriptions:
+            return ""
+        lines = (self.say("by_hand_line", says=description) for description in descriptions)
+        return "\n".join([self.say("by_hand"), "", *lines])
 
     # --- the medicine -----------------------------------------------------------------------------
 

@@ -34,7 +34,12 @@ Resource = dict[str, Any]
 # What fhir.resources does not check (it knows no code bindings): the required codes that we send, ids and targets.
 _STATUS: Final = frozenset({"draft"})
 _INTENT: Final = frozenset({"order"})
+_INTENTS: Final = frozenset(
+    {"proposal", "plan", "order", "original-order", "reflex-order", "filler-order", "instance-order", "option"}
+)
 _PRIORITY: Final = frozenset({"routine", "urgent", "asap", "stat"})
+# The public Sandbox sends these two as one object each (its code, 2026-03).
+_LISTS: Final = frozenset({"category", "reasonCode"})
 _UNITS_OF_TIME: Final = frozenset({"s", "min", "h", "d", "wk", "mo", "a"})
 # FHIR allows 64 characters; Epic sends ids of up to about 200, and its own id must go back to it unchanged.
 _ID: Final = r"[A-Za-z0-9\-.]{1,255}"
@@ -126,15 +131,41 @@ class OrderSet:
         self, dose: Dose, words: Mapping[str, str], placed: Placed, adds: Iterable[str] = ()
     ) -> Resource:
         """The draft for the medicine, in the words of the dose. Raises SlotError."""
+        return {
+            **self.medication[dose.protocol.id].skeleton,
+            **placed.whom,
+            "note": [{"text": text} for text in (*(note.fill(words) for note in self.notes), *adds)],
+            **self._dosage(dose, words, placed),
+        }
+
+    def corrected(self, draft: Mapping[str, Any], dose: Dose, words: Mapping[str, str], placed: Placed) -> Resource:
+        """
+        The draft as received, with the dosage of the protocol: a whole resource with the same id.
+
+        Raises SlotError when what was received would not make valid FHIR R4: it is then not sent back.
+        """
+        whole = {
+            "intent": "order",
+            **placed.whom,
+            **{name: [v] if name in _LISTS and isinstance(v, dict) else v for name, v in draft.items()},
+            "status": "draft",
+            **self._dosage(dose, words, placed),
+        }
+        if whole["intent"] not in _INTENTS or whole.get("priority", "routine") not in _PRIORITY:
+            raise SlotError("draft")
+        try:
+            _VALIDATORS["MedicationRequest"].model_validate(whole)
+        except (ValidationError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise SlotError("draft") from error
+        return whole
+
+    def _dosage(self, dose: Dose, words: Mapping[str, str], placed: Placed) -> Resource:
+        """How much, how fast and until when it may be started."""
         table, protocol = self.table.medication, dose.protocol
-        skeleton = self.medication[protocol.id].skeleton
-        (dosage,) = skeleton["dosageInstruction"]
+        (dosage,) = self.medication[protocol.id].skeleton["dosageInstruction"]
         quantity = _quantity(self.table, dose.dose_mg, table.dose_unit)
         start = placed.facts.now
         return {
-            **skeleton,
-            **placed.whom,
-            "note": [{"text": text} for text in (*(note.fill(words) for note in self.notes), *adds)],
             "dosageInstruction": [
                 {
                     **dosage,

@@ -60,6 +60,7 @@ class Standing:
         self.medicine = self.known or self._say("either_medicine")
         self.orders = OrderSet.of(knowledge)
         self.approval = site.protocol.approval if site.protocol else None
+        self.catalogue = site.orderable
         self.approval_words = escape(self.approval or "")
         self.words: Mapping[str, str] = {
             "medicine": self.medicine,

@@ -22,12 +22,12 @@ _Table = TypeVar("_Table", bound=Table)
 
 # The parts of a card, in the order of the card contract. A card file may leave parts out, and never changes the order.
 PARTS: Final = (
-    "why_now", "say", "departures", "data_used", "rules_from", "not_found", "meaning", "options", "dose",
+    "why_now", "say", "by_hand", "departures", "data_used", "rules_from", "not_found", "meaning", "options", "dose",
     "start_checklist", "monitoring", "lactation", "harms", "evidence", "evidence_brief", "status", "not_checked",
     "footer",
 )  # fmt: skip
-# These three may stand in whatever order reads best within a card: what must be seen first differs.
-_FREE: Final = frozenset({"departures", "data_used", "say"})
+# These may stand in whatever order reads best within a card: what must be seen first differs.
+_FREE: Final = frozenset({"by_hand", "departures", "data_used", "say"})
 _ALWAYS: Final = frozenset({"why_now", "say", "footer"})
 
 # What the code fills into each block, by name. A name that is not here is refused, and so is one that is missing.
@@ -46,7 +46,7 @@ BLOCKS: Final[Mapping[str, frozenset[str]]] = {
         "not_recognised": "number list", "not_recognised_item": "reference when", "route_not_understood": "",
         "tier_high": "version", "tier_elevated": "version", "tier_other": "version",
         "group": "says n country outcome", "no_group": "", "context": "list",
-        "options_heading": "", "option": "number says", "already": "list",
+        "options_heading": "", "option": "number says", "already": "list", "by_hand": "", "by_hand_line": "says",
         "dose": "approval calculation weight_when strength", "dose_label": "label",
         "monitoring": "", "watch_line": "says", "pause": "says", "stop": "says", "release": "says",
         "start_heading": "", "start_line": "says", "start_confirm": "says", "lactation": "says", "harms": "says",
@@ -85,8 +85,9 @@ PROMISED: Final[Mapping[str, Promise]] = {
     "PPDRISK": _promise("high elevated bereaved", "reason count"),
     "PPDFOLLOWUP": _promise("high elevated bereaved", "day_first day_second contact_days"),
 }
-# Orders that are no row of the order table: the medicine itself, and taking a draft back.
+# Orders that are no row of the order table: the medicine itself, correcting a draft, and taking it back.
 MEDICINE: Final = "medicine"
+UPDATE_DRAFT: Final = "update-draft"
 DELETE_DRAFT: Final = "delete-draft"
 
 # How long these words can get. Only they may stand in the last form of a summary, which must always fit.
@@ -105,12 +106,19 @@ class Variant(Row):
 
 
 class SuggestionWording(Row):
-    """A button and what it drafts, complete in itself: some EHRs show nothing but the description."""
+    """
+    A button and what it drafts, complete in itself: some EHRs show nothing but the description.
+
+    `accompanies` names the order of the same card that this one belongs to: where that is offered, one button drafts
+    both, and its label is that one's `accompanied`.
+    """
 
     order: str
     label: Annotated[str, Field(min_length=2, max_length=100)]
     description: Annotated[str, Field(min_length=2, max_length=800)]
     variants: tuple[str, ...] = ()
+    accompanies: str | None = None
+    accompanied: Annotated[str, Field(min_length=2, max_length=100)] | None = None
 
 
 class CardFile(Table):
@@ -165,13 +173,23 @@ class Phrase:
 
 
 @dataclass(frozen=True, slots=True)
+class Button:
+    """A suggestion of a card file, ready to be filled. `accompanied` is its label when it drafts others, too."""
+
+    row: SuggestionWording
+    label: Phrase
+    description: Phrase
+    accompanied: Phrase | None
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A card file, ready to be filled; the detail by its paragraphs, of which one with nothing to say is left out."""
 
     summaries: Mapping[str, tuple[Phrase, ...]]
     says: Mapping[str, Phrase]
     detail: tuple[Phrase, ...]
-    suggestions: tuple[tuple[SuggestionWording, Phrase, Phrase], ...]
+    buttons: tuple[Button, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # told apart by identity, so that what was prepared of it is found again
@@ -259,7 +277,12 @@ def _prepared(card: CardFile) -> Card:
         summaries={name: tuple(Phrase(text) for text in v.summary) for name, v in card.variant.items()},
         says={name: Phrase(v.say.strip()) for name, v in card.variant.items()},
         detail=tuple(Phrase(text) for text in re.split(r"\n{2,}", card.detail.strip())),
-        suggestions=tuple((row, Phrase(row.label), Phrase(row.description)) for row in card.suggestion),
+        buttons=tuple(
+            Button(
+                row, Phrase(row.label), Phrase(row.description), Phrase(row.accompanied) if row.accompanied else None
+            )
+            for row in card.suggestion
+        ),
     )
 
 
@@ -309,8 +332,8 @@ def _card_defects(card: CardFile, banned: Banned, knowledge: Knowledge | None) -
         yield from (f"{name}.say: {line}" for line in _holes(variant.say, promise.words))
         yield from (f"{name}.say: {line}" for line in _unfit_words(variant.say, banned.anywhere))
     for row in card.suggestion:
-        words = DOSE_WORDS if row.order == MEDICINE else SERVICE_WORDS
-        for text in (row.label, row.description):
+        words = DOSE_WORDS if row.order in {MEDICINE, UPDATE_DRAFT} else SERVICE_WORDS
+        for text in (row.label, row.description, *filter(None, [row.accompanied])):
             yield from (f"suggestion {row.order}: {line}" for line in _holes(text, words))
             yield from (f"suggestion {row.order}: {line}" for line in _unfit_words(text, banned.anywhere))
         for name in row.variants:
@@ -319,6 +342,14 @@ def _card_defects(card: CardFile, banned: Banned, knowledge: Knowledge | None) -
         if not _can_be_ordered(row.order, card.topic, knowledge):
             yield f"suggestion {row.order}: no such order"
     orders = [row.order for row in card.suggestion]
+    for row in card.suggestion:
+        if row.accompanies is not None and row.accompanies not in orders[: orders.index(row.order)]:
+            yield f"suggestion {row.order}: no order before it to accompany: {row.accompanies}"
+    for order in {row.accompanies for row in card.suggestion} - {None}:
+        if any(row.order == order and row.accompanied is None for row in card.suggestion):
+            yield f"suggestion {order}: it is accompanied, but has no label for that"
+    if card.suggestion and "$by_hand" not in card.detail:
+        yield "detail: by_hand is missing: some EHRs cannot take over what is suggested"
     yield from (f"suggestion {order} stands twice" for order in sorted(set(orders)) if orders.count(order) > 1)
 
 
@@ -327,6 +358,8 @@ def _can_be_ordered(order: str, topic: str, knowledge: Knowledge | None) -> bool
         return topic == "KETOPTION"
     if order == DELETE_DRAFT:
         return topic == "KETCONTRA"
+    if order == UPDATE_DRAFT:
+        return topic == "KETORDER"
     return knowledge is None or any(row.id == order for row in knowledge.orders.service)
 
 

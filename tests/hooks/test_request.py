@@ -319,7 +319,7 @@ def test_orders_and_selections_are_read_at_the_order_hooks_only() -> None:
 
 
 def test_unknown_members_and_extensions_change_nothing() -> None:
-    body = request(extension={"com.epic.cdshooks.request.bpa-trigger-action": "26"}, more=[CANARY])
+    body = request(extension={"org.example.trigger": {"more": "26"}}, more=[CANARY])
     put("context.more", {CANARY: CANARY})(body)
     put("context.draftOrders.more", 1)(body)
     put("fhirAuthorization.more", 1)(body)
@@ -442,7 +442,7 @@ def test_no_service_has_another_id() -> None:
 def test_the_discovery_document_has_no_empty_member() -> None:
     templates = {service.id: {"patient": "Patient/{{context.patientId}}"} for service in HOOKS} | {HOOKS[0].id: {}}
     first, *others = discovery_document(HOOKS, templates, "Send the prefetch.")["services"]
-    assert list(first) == ["hook", "title", "description", "id", "usageRequirements", "version"]
+    assert list(first) == ["hook", "title", "description", "id", "usageRequirements", "version", "extension"]
     for entry, service in zip(others, HOOKS[1:], strict=True):
         assert (entry["id"], entry["hook"], entry["version"]) == (service.id, service.hook, "2.0")
         assert entry["prefetch"] == {"patient": "Patient/{{context.patientId}}"}

@@ -29,6 +29,7 @@ WHO = Encountered(
     patient="Patient/example-1",
     encounter="Encounter/stay-1",
     user="Practitioner/p1",
+    drafts={"MedicationRequest/draft-1": {"resourceType": "MedicationRequest", "id": "draft-1", "status": "draft"}},
 )
 SITE = Site(
     name="Example *Hospital*",

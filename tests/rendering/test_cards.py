@@ -131,20 +131,26 @@ class TestTheContract:
     def test_it_is_no_longer_than_a_person_will_read(self, card):
         assert len(card["detail"]) <= LONGEST_DETAIL.get(code(card), 1600)
 
-    def test_suggestions_are_drafts_with_one_action_and_none_is_ticked(self, card):
+    def test_suggestions_are_drafts_and_none_is_ticked(self, card):
         assert ("selectionBehavior" in card) == ("suggestions" in card)
         assert card.get("selectionBehavior", "any") == "any"
         for suggestion in card.get("suggestions", ()):
             assert "isRecommended" not in suggestion
-            (action,) = suggestion["actions"]
-            assert action["type"] in {"create", "delete"}
-            assert len(action["description"]) > 20
-            if action["type"] == "create":
-                assert action["resource"]["status"] == "draft"
-                assert action["resource"]["subject"] == {"reference": WHO.patient}
-            else:
-                assert action["resourceId"] == DRAFT.reference
-                assert "resource" not in action
+            for action in suggestion["actions"]:
+                assert action["type"] in {"create", "update", "delete"}
+                assert len(action["description"]) > 20
+                if action["type"] == "delete":
+                    assert action["resourceId"] == DRAFT.reference
+                    assert "resource" not in action
+                else:
+                    assert action["resource"]["status"] == "draft"
+                    assert action["resource"]["subject"] == {"reference": WHO.patient}
+
+    def test_only_the_medicine_and_the_correction_bring_their_monitoring_along(self, card):
+        together = [s["actions"] for s in card.get("suggestions", ()) if len(s["actions"]) > 1]
+        for first, *others in together:
+            assert first["resource"]["resourceType"] == "MedicationRequest"
+            assert {a["resource"]["resourceType"] for a in others} == {"ServiceRequest"}
 
     def test_every_uuid_is_one_and_every_reason_has_its_words(self, card):
         ids = [card["uuid"], *(s["uuid"] for s in card.get("suggestions", ()))]

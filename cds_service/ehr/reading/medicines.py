@@ -175,8 +175,13 @@ def drafted_references(chart: Chart) -> frozenset[str]:
 
 def medication_pool(chart: Chart) -> dict[str, Resource]:
     """Medications by reference: those of the chart, and those that Epic sends as draft orders of their own."""
+    return medications((*chart.of("Medication"), *chart.drafts))
+
+
+def medications(resources: Iterable[Resource]) -> dict[str, Resource]:
+    """The Medications among these, by each reference that may point at them."""
     pool: dict[str, Resource] = {}
-    for medication in (*chart.of("Medication"), *(d for d in chart.drafts if d.get("resourceType") == "Medication")):
+    for medication in (one for one in resources if one.get("resourceType") == "Medication"):
         pool[reference_of(medication)] = medication
         pool[f"urn:uuid:{medication.get('id')}"] = medication
     return pool
@@ -290,9 +295,12 @@ def routes_of(resource: Resource, terms: Terminology) -> frozenset[str]:
     return frozenset(found)
 
 
-def is_for_prevention(resource: Resource, knowledge: Knowledge) -> bool:
-    """Is the reason postpartum depression, by code, by words, or by our protocol's uri?"""
+def is_for_prevention(resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge) -> bool:
+    """Is the reason postpartum depression: by code, by words, by our protocol's uri, or by the site's own orderable?"""
     terms = knowledge.terminology
+    for named in medication_concepts(resource, pool) if knowledge.local else ():
+        if "reason_postpartum_depression" in terms.codings_of(codings(named)).says:
+            return True
     for reason in concepts_in(resource.get("reasonCode")):
         if "reason_postpartum_depression" in terms.codings_of(codings(reason)).says:
             return True
@@ -402,7 +410,9 @@ class _Reader:
             until=until,
             routes=self._routes(resource, concepts),
             infusion=infusion,
-            for_prevention=any(is_for_prevention(r, self.knowledge) for r in (resource, ordered_by) if r is not None),
+            for_prevention=any(
+                is_for_prevention(r, self.pool, self.knowledge) for r in (resource, ordered_by) if r is not None
+            ),
             encounter=relative(resource.get("context") or resource.get("encounter")),
             evidence=Evidence(reference_of(resource), word, None, until.text if until else None),
         )

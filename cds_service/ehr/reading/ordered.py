@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Evidence, Finding, present
 from cds_service.ehr.chart import Chart
 from cds_service.ehr.elements import Resource, reference_of, status_of
-from cds_service.ehr.reading.medicines import concepts_of
+from cds_service.ehr.reading.medicines import concepts_of, medication_pool
 from cds_service.ehr.reading.view import meaning_of
 from cds_service.knowledge import Knowledge
 
@@ -19,11 +20,11 @@ _ORDER_TYPES: Final = frozenset({"ServiceRequest", "Procedure", "RequestGroup", 
 _DEAD: Final = frozenset({"entered-in-error", "revoked", "cancelled"})
 
 
-def is_delivery_order(order: Resource, knowledge: Knowledge) -> bool:
+def is_delivery_order(order: Resource, pool: Mapping[str, Resource], knowledge: Knowledge) -> bool:
     """
     Is this an order for a birth: delivery, caesarean, induction, labour medicines?
 
-    Medicines for bleeding (ergot, carboprost, tranexamic acid) are not.
+    Medicines for bleeding (ergot, carboprost, tranexamic acid) are not. `pool` holds the Medications by reference.
     """
     if order.get("doNotPerform") is True or status_of(order) in _DEAD:
         return False
@@ -32,7 +33,7 @@ def is_delivery_order(order: Resource, knowledge: Knowledge) -> bool:
     if kind in _ORDER_TYPES:
         return bool(meaning_of(order.get("code"), "pregnancy", terms) & _BIRTH)
     if kind == "MedicationRequest":
-        return bool(concepts_of(order, {}, knowledge) & {"oxytocin", "labour_prostaglandin"})
+        return bool(concepts_of(order, pool, knowledge) & {"oxytocin", "labour_prostaglandin"})
     return False
 
 
@@ -47,5 +48,6 @@ def is_anaesthesia_order(order: Resource, knowledge: Knowledge) -> bool:
 
 def read_delivery_order(chart: Chart, knowledge: Knowledge) -> Finding:
     """Is a birth being ordered in this call?"""
-    found = [order for order in chart.drafts if is_delivery_order(order, knowledge)]
+    pool = medication_pool(chart)
+    found = [order for order in chart.drafts if is_delivery_order(order, pool, knowledge)]
     return present(*(Evidence(reference_of(order), "drafted") for order in found)) if found else ABSENT

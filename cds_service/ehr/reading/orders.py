@@ -141,7 +141,7 @@ class _Reader:
             reference=reference_of(order),
             medicine=self._medicine(order),
             route=_ROUTES.get(route or ""),
-            for_prevention=is_for_prevention(order, self.knowledge),
+            for_prevention=is_for_prevention(order, self.pool, self.knowledge),
             dose_mg=told.dose_mg,
             dose_mg_per_kg=told.dose_mg_per_kg,
             minutes=told.minutes,
