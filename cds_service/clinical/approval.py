@@ -13,6 +13,8 @@ from cds_service.settings import Site
 
 # Decision logic, section 5: a protocol enabled where its medicine is not marketed.
 NOT_MARKETED: Final = "CFG01"
+# What the order table calls the one order that is no row of it.
+MEDICINE: Final = "medicine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,28 @@ def defects(site: Site, knowledge: Knowledge) -> Iterator[str]:
     for id_ in site.tighten:
         if id_ not in confirmable:
             yield f"site: tighten: {id_} is not an input that can be tightened"
+    yield from _map_defects(site, knowledge)
     if site.review is not None and not knowledge.hash.startswith(site.review.knowledge):
         yield f"site: review.knowledge: signed {site.review.knowledge[:19]}, but this is {knowledge.hash[:19]}"
+
+
+def _map_defects(site: Site, knowledge: Knowledge) -> Iterator[str]:
+    """What the site translates from or into something that does not exist here."""
+    concepts = {name for names in knowledge.domains.values() for name in names}
+    for number, local in enumerate(site.local):
+        yield from (f"site: local.{number}.means: no such concept: {n}" for n in local.means if n not in concepts)
+    orders = {row.id for row in knowledge.orders.service} | {MEDICINE}
+    for number, item in enumerate(site.orderable):
+        where = f"site: orderable.{number}"
+        if item.order not in orders:
+            yield f"{where}.order: no such order: {item.order}"
+        if item.defaults is not None and item.order != MEDICINE:
+            yield f"{where}.defaults: only the medicine has a protocol"
+        elif item.defaults is not None and (site.protocol is None or item.defaults != site.protocol.id):
+            yield f"{where}.defaults: {item.defaults} is not the protocol of this site"
+    topics = {row.code for row in knowledge.topics.topic}
+    for number, role in enumerate(site.role):
+        yield from (f"site: role.{number}.topics: no such topic: {t}" for t in role.topics if t not in topics)
 
 
 def ceiling_defects(knowledge: Knowledge) -> Iterator[str]:

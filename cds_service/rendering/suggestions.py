@@ -10,12 +10,13 @@ from hashlib import sha1
 from typing import Final, Literal
 from uuid import NAMESPACE_URL, uuid5
 
+from cds_service.clinical.approval import MEDICINE
 from cds_service.clinical.consultation import Consultation, Encountered
 from cds_service.hooks.response import Action, Suggestion
 from cds_service.rendering.dialects import Dialect
 from cds_service.rendering.orders import Placed, Resource, ServiceDraft, SlotError
 from cds_service.rendering.standing import Standing
-from cds_service.rendering.wording import MEDICINE, UPDATE_DRAFT, Button, Card
+from cds_service.rendering.wording import UPDATE_DRAFT, Button, Card
 
 # The words of a button, what kind of action it is, and what it acts on: a resource, or a reference.
 Draft = tuple[Mapping[str, str], Literal["create", "update", "delete"], Resource | None, str | None]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import Field, ValidationError
 
+from cds_service.clinical.approval import MEDICINE
 from cds_service.errors import KnowledgeUnfit
 from cds_service.hooks.response import LONGEST_SUMMARY
 from cds_service.knowledge.loader import Knowledge
@@ -86,7 +87,6 @@ PROMISED: Final[Mapping[str, Promise]] = {
     "PPDFOLLOWUP": _promise("high elevated bereaved", "day_first day_second contact_days"),
 }
 # Orders that are no row of the order table: the medicine itself, correcting a draft, and taking it back.
-MEDICINE: Final = "medicine"
 UPDATE_DRAFT: Final = "update-draft"
 DELETE_DRAFT: Final = "delete-draft"
 
