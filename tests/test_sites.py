@@ -15,6 +15,7 @@ from encoding import Case, Json, read_cases, site_of
 
 from cds_service.advisor import Advisor
 from cds_service.clinical.approval import defects
+from cds_service.clinical.facts import State
 from cds_service.ehr.gathering import gather
 from cds_service.errors import SiteUnfit
 from cds_service.hooks.request import parse_request, service_for
@@ -132,8 +133,10 @@ def test_a_screen_under_a_local_code_is_asked_for_and_read(at: At, now: datetime
             entry["resource"]["code"] = {"coding": [{"system": LOCAL, "code": "EPDS"}]}
     request = parse_request(read_json(json.dumps(body).encode()))
     thought = advisor.consult(request, gather(request, advisor.sources), now)
+    assert thought.facts["epds_current"].state is State.PRESENT
     assert thought.facts["epds_current_score"].value == 12
-    assert at().consult(request, gather(request, at().sources), now).facts["epds_current_score"].values == ()
+    elsewhere = at().consult(request, gather(request, at().sources), now)
+    assert elsewhere.facts["epds_current"].state is State.UNKNOWN
 
 
 @pytest.mark.parametrize(
