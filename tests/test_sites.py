@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +25,12 @@ from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge
 from cds_service.rendering.wording import Wording
 from cds_service.repeats import Repeats
-from cds_service.settings import Site
+from cds_service.settings import LocalMeaning, Orderable, Role, Site, SiteEhr, SiteProtocol, SiteReview
 from cds_service.web.app import create_app
 
 BY_ID = {case.id: case for case in read_cases()}
 ELIGIBLE = BY_ID["V01"]
+EXAMPLE = Path(__file__).parents[1] / "docs" / "site.example.toml"
 LOCAL = "urn:oid:1.2.840.114350.1.13.1.1.7.2.696580"
 At = Callable[..., Advisor]
 
@@ -182,6 +185,15 @@ def test_a_map_that_says_nothing_is_refused_at_start(more: Json, says: str) -> N
         Site.from_table({**site_of(ELIGIBLE), **more})
 
 
+def test_the_example_site_file_shows_every_key_and_is_fit(knowledge: Knowledge) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    site = Site.from_file(EXAMPLE)
+    assert not list(defects(site, knowledge))
+    models = (Site, SiteProtocol, SiteReview, SiteEhr, LocalMeaning, Orderable, Role)
+    keys = {name for model in models for name in model.model_fields}
+    assert not {key for key in keys if not re.search(rf"(?m)^(?:# )?(?:{key} =|\[+{key}\]+)", text)}
+
+
 # ---- Epic's admission and discharge
 
 
@@ -207,13 +219,13 @@ def test_epics_discharge_is_an_encounter_discharge(at: At, now: datetime, trigge
 
 # ---- Roles
 
-SNOMED = "http://snomed.info/sct"
+STAFF = "urn:oid:1.2.3.4"
 ROLES = [
-    {"system": SNOMED, "codes": ["309453006"], "topics": ["PPDSCREEN", "PPDRISK", "PPDFOLLOWUP"]},
-    {"system": SNOMED, "codes": ["88189002"], "topics": ["KETOPTION", "KETCONTRA", "KETREVIEW"]},
-    {"system": SNOMED, "codes": ["46255001"], "topics": []},
+    {"system": STAFF, "codes": ["MIDWIFE"], "topics": ["PPDSCREEN", "PPDRISK", "PPDFOLLOWUP"]},
+    {"system": STAFF, "codes": ["ANAESTHETIST"], "topics": ["KETOPTION", "KETCONTRA", "KETREVIEW"]},
+    {"system": STAFF, "codes": ["PHARMACIST"], "topics": []},
 ]
-MIDWIFE, ANAESTHETIST, PHARMACIST, OTHER = "309453006", "88189002", "46255001", "11935004"
+MIDWIFE, ANAESTHETIST, PHARMACIST, OTHER = "MIDWIFE", "ANAESTHETIST", "PHARMACIST", "OTHER"
 
 
 def in_role(body: Json, *codes: str, user: str = "PractitionerRole/r1", **more: Any) -> Json:
@@ -225,7 +237,7 @@ def in_role(body: Json, *codes: str, user: str = "PractitionerRole/r1", **more: 
             "resourceType": "PractitionerRole",
             "id": f"r{number}",
             "practitioner": {"reference": "Practitioner/p1"},
-            "code": [{"coding": [{"system": SNOMED, "code": code}]}],
+            "code": [{"coding": [{"system": STAFF, "code": code}]}],
             **more,
         }
         for number, code in enumerate(codes, start=1)
