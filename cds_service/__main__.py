@@ -67,13 +67,15 @@ def serve(
         _stop("No callers are configured, and this version cannot verify any. Use --insecure on this machine only.")
     if not _is_loopback(host):
         _stop(f"--insecure listens on loopback only: {host} could be reached from elsewhere.")
+    from cds_service.audit import Audit
     from cds_service.web.app import create_app
     from cds_service.web.server import serve as listen
 
     advisor = _advisor(_site(site), _now, fhir_servers=tuple(fhir_server or ()))
-    public = Settings.from_environment().public_base_url
+    settings = Settings.from_environment()
+    app = create_app(advisor, audit=Audit.at(settings.database))
     typer.echo("Without authentication: for this machine only.")
-    listen(create_app(advisor), host, port, announce=f"CDS Hooks at {public or '{url}'}/cds-services")
+    listen(app, host, port, announce=f"CDS Hooks at {settings.public_base_url or '{url}'}/cds-services")
 
 
 @app.command()
@@ -85,6 +87,7 @@ def demo(
     """Show the service: a page that plays an EHR with eight invented women. Opens /demo."""
     if not _is_loopback(host):
         _stop(f"The demonstration listens on loopback only: {host} could be reached from elsewhere.")
+    from cds_service.audit import Audit
     from cds_service.web.app import create_app
     from cds_service.web.demo import Demo, demo_site
     from cds_service.web.server import serve as listen
@@ -92,7 +95,8 @@ def demo(
     advisor = _advisor(demo_site(), _now)
     if browser and port:
         Timer(1.0, webbrowser.open, (f"http://{host}:{port}/demo",)).start()
-    listen(create_app(advisor, demo=Demo(_now)), host, port, announce="Demonstration at {url}/demo  (Ctrl-C to stop)")
+    app = create_app(advisor, demo=Demo(_now), audit=Audit.in_memory())
+    listen(app, host, port, announce="Demonstration at {url}/demo  (Ctrl-C to stop)")
 
 
 @app.command()

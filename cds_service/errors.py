@@ -5,10 +5,11 @@ ServiceError
 ├── RequestUnreadable
 ├── ServiceUnknown
 ├── ChartUnavailable
+├── StoreUnavailable
 ├── KnowledgeUnfit
 └── SiteUnfit
 
-The first three answer a caller: each has an HTTP status and an OperationOutcome code. The last two are raised
+The first four answer a caller: each has an HTTP status and an OperationOutcome code. The last two are raised
 at start, never while a clinician waits. A message says what is missing and where it was expected. It never
 holds a value from a chart.
 """
@@ -47,6 +48,13 @@ class ChartUnavailable(ServiceError):
 
     status = 412
     code = "required"
+
+
+class StoreUnavailable(ServiceError):
+    """The database cannot be had now. What was sent has not been kept, and should be sent again."""
+
+    status = 503
+    code = "transient"
 
 
 class KnowledgeUnfit(ServiceError):

@@ -63,6 +63,14 @@ class SiteEhr(BaseModel):
     excluded_labels: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
 
 
+class SiteFeedback(BaseModel):
+    """`keep_comments`: keep what clinicians type as a reason. It may be about a patient: dropped by default."""
+
+    model_config = _CLOSED
+
+    keep_comments: bool = False
+
+
 class LocalMeaning(BaseModel):
     """
     What codes and words of the EHR's own stand for: `means` names concepts of the value sets.
@@ -135,6 +143,7 @@ class Site(BaseModel):
     protocol: SiteProtocol | None = None
     review: SiteReview | None = None
     ehr: SiteEhr = SiteEhr()
+    feedback: SiteFeedback = SiteFeedback()
     tighten: tuple[str, ...] = ()
     terminology: Path | None = None
     dialect: DialectName | None = None
@@ -192,9 +201,15 @@ DEFAULT_SITE = Site(name="No site file", country="ZZ")
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment, read once. `CDS_PUBLIC_BASE_URL`: how callers reach us, when a proxy stands in between."""
+    """
+    The environment, read once.
+
+    `CDS_PUBLIC_BASE_URL`: how callers reach us, when a proxy stands in between. `CDS_DATABASE`: a path (SQLite) or a
+    URL (PostgreSQL) where feedback is kept.
+    """
 
     public_base_url: str | None = None
+    database: str = "cds-service.sqlite3"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -202,7 +217,7 @@ class Settings:
         url = environment.get("CDS_PUBLIC_BASE_URL", "").rstrip("/")
         if url and not url.startswith(("http://", "https://")):
             raise SiteUnfit("CDS_PUBLIC_BASE_URL: not an http or https URL")
-        return cls(public_base_url=url or None)
+        return cls(public_base_url=url or None, database=environment.get("CDS_DATABASE") or cls.database)
 
 
 def _in_a_line(where: str, defect: Any) -> str:

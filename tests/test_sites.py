@@ -25,7 +25,7 @@ from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge
 from cds_service.rendering.wording import Wording
 from cds_service.repeats import Repeats
-from cds_service.settings import LocalMeaning, Orderable, Role, Site, SiteEhr, SiteProtocol, SiteReview
+from cds_service.settings import LocalMeaning, Orderable, Role, Site, SiteEhr, SiteFeedback, SiteProtocol, SiteReview
 from cds_service.web.app import create_app
 
 BY_ID = {case.id: case for case in read_cases()}
@@ -189,7 +189,7 @@ def test_the_example_site_file_shows_every_key_and_is_fit(knowledge: Knowledge) 
     text = EXAMPLE.read_text(encoding="utf-8")
     site = Site.from_file(EXAMPLE)
     assert not list(defects(site, knowledge))
-    models = (Site, SiteProtocol, SiteReview, SiteEhr, LocalMeaning, Orderable, Role)
+    models = (Site, SiteProtocol, SiteReview, SiteEhr, SiteFeedback, LocalMeaning, Orderable, Role)
     keys = {name for model in models for name in model.model_fields}
     assert not {key for key in keys if not re.search(rf"(?m)^(?:# )?(?:{key} =|\[+{key}\]+)", text)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -13,16 +13,20 @@ from werkzeug.http import parse_options_header
 
 from cds_service import __version__
 from cds_service.advisor import Advisor
-from cds_service.errors import RequestUnreadable, ServiceError, operation_outcome
+from cds_service.errors import RequestUnreadable, ServiceError, StoreUnavailable, operation_outcome
 from cds_service.hooks.discovery import SPECIFICATION
 from cds_service.hooks.strict_json import MOST_BYTES, write_json
 from cds_service.web.demo import Demo, pages
+from cds_service.web.feedback import feedback_on
+
+if TYPE_CHECKING:
+    from cds_service.audit import Audit
 
 _log = logging.getLogger(__name__)
 
 
-def create_app(advisor: Advisor, *, demo: Demo | None = None) -> Flask:
-    """The service as a WSGI application. With a `demo`, it also plays an EHR at /demo."""
+def create_app(advisor: Advisor, *, demo: Demo | None = None, audit: Audit | None = None) -> Flask:
+    """The service as a WSGI application. With an `audit` it takes feedback; with a `demo` it plays an EHR at /demo."""
     app = _Door(__name__, static_folder=None, template_folder=None)
     # One more than we take: Werkzeug cuts a chunked body at this length without a word, and read_body must notice.
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES + 1
@@ -34,6 +38,8 @@ def create_app(advisor: Advisor, *, demo: Demo | None = None) -> Flask:
     app.after_request(_harden)
     app.register_blueprint(_services(advisor))
     app.register_blueprint(_health(advisor))
+    if audit is not None:
+        app.register_blueprint(feedback_on(advisor, audit, read_body, _json))
     if demo is not None:
         app.register_blueprint(pages(demo, advisor))
     return app
@@ -140,6 +146,10 @@ def _explain(error: Exception) -> Response:
     match error:
         case ServiceError(status=status, code=code) if status < 500:
             return _outcome(status, code, str(error))
+        case StoreUnavailable(status=status, code=code):
+            response = _outcome(status, code, str(error))
+            response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
+            return response
         case HTTPException(code=int(status)):
             response = _outcome(status, *_HTTP.get(status, ("processing", "The request cannot be served.")))
             if allow := error.get_response().headers.get("Allow"):
@@ -155,6 +165,7 @@ def _outcome(status: int, code: str, message: str) -> Response:
     return _json(operation_outcome(code, message), status, "application/fhir+json")
 
 
+_RETRY_AFTER_SECONDS = "30"
 _TOO_LARGE = f"the body is larger than {MOST_BYTES} bytes"
 _HTTP = {
     400: ("structure", "The HTTP request is not well formed."),

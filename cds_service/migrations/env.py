@@ -1,0 +1,8 @@
+"""Run by Alembic at start, in the transaction of the connection that it is handed."""
+
+from alembic import context
+
+from cds_service.audit import SCHEMA
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=SCHEMA)
+context.run_migrations()

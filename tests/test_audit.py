@@ -1,0 +1,355 @@
+"""Feedback in a database: kept before it is answered, once however often it comes, and without a patient's words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from flask.testing import FlaskClient
+from postgres import postgres
+from sqlalchemy import create_engine, inspect, text
+
+from cds_service.advisor import Advisor
+from cds_service.audit import FEEDBACK, SCHEMA, Audit, Kept
+from cds_service.errors import SiteUnfit, StoreUnavailable
+from cds_service.hooks.feedback import Item, Reason
+from cds_service.settings import Site
+from cds_service.web.app import create_app
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
+CANARY = "Jane Roe hears voices"
+PATH = "/cds-services/ppd-delivery-order/feedback"
+Place = Callable[[], str]
+
+
+@pytest.fixture(scope="session")
+def new_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with postgres(tmp_path_factory.mktemp("pg")) as new:
+        yield new
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new and empty database is, as CDS_DATABASE names it."""
+    if request.param == "sqlite":
+        return str(tmp_path / "feedback.sqlite3")
+    new: Place = request.getfixturevalue("new_postgres")
+    return new()
+
+
+@pytest.fixture
+def audit(place: str) -> Iterator[Audit]:
+    opened = Audit.at(place)
+    yield opened
+    opened.close()
+
+
+def overridden(card: str = "c1", comment: str | None = None) -> Item:
+    return Item(card, "overridden", at=NOW, reason=Reason("patient-refuses", "urn:reasons", comment))
+
+
+def keep(audit: Audit, *items: Item, tenant: str = "t", comments: bool = False) -> Kept:
+    return audit.keep(tenant, "ppd-delivery-order", items, NOW, comments=comments)
+
+
+# ---- The store
+
+
+def test_what_was_kept_is_there_when_the_database_is_opened_again(place: str) -> None:
+    first = Audit.at(place)
+    assert keep(first, overridden(), Item("c2", "accepted", "s1")) == Kept(2, 0)
+    first.close()
+    again = Audit.at(place)
+    rows = again.feedback()
+    again.close()
+    assert [(r["card"], r["suggestion"], r["outcome"], r["reason_code"], r["outcome_at"]) for r in rows] == [
+        ("c1", "", "overridden", "patient-refuses", NOW),
+        ("c2", "s1", "accepted", None, None),
+    ]
+    assert {row["received_at"] for row in rows} == {NOW}
+
+
+def test_times_are_kept_in_utc_whatever_their_zone(audit: Audit) -> None:
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=8)))
+    audit.keep("t", "s", [Item("c", "accepted", at=NOW)], elsewhere, comments=False)
+    assert audit.feedback()[0]["received_at"] == NOW
+    assert audit.feedback()[0]["received_at"].utcoffset() == timedelta(0)
+
+
+@pytest.mark.conforms("B-2")
+def test_a_repeat_counts_once_and_the_first_stands(audit: Audit) -> None:
+    assert keep(audit, overridden(), overridden()) == Kept(1, 1)
+    later = Item("c1", "overridden", at=NOW + timedelta(days=1), reason=Reason("another"))
+    assert keep(audit, later) == Kept(0, 1)
+    assert [row["reason_code"] for row in audit.feedback()] == ["patient-refuses"]
+
+
+def test_tenant_card_suggestion_and_outcome_each_make_another(audit: Audit) -> None:
+    keep(audit, Item("c1", "accepted", "s1"))
+    others = [Item("c2", "accepted", "s1"), Item("c1", "accepted", "s2"), Item("c1", "overridden", "s1")]
+    assert keep(audit, *others, Item("c1", "accepted")) == Kept(4, 0)
+    assert keep(audit, Item("c1", "accepted", "s1"), tenant="another") == Kept(1, 0)
+
+
+@pytest.mark.conforms("B-3")
+def test_comments_are_dropped_unless_the_site_keeps_them(audit: Audit) -> None:
+    keep(audit, overridden("c1", CANARY))
+    keep(audit, overridden("c2", CANARY), comments=True)
+    assert [row["comment"] for row in audit.feedback()] == [None, CANARY]
+
+
+def test_one_database_in_memory_serves_many_threads() -> None:
+    audit = Audit.in_memory()
+    threads = [threading.Thread(target=keep, args=(audit, overridden(), Item(f"c{n}", "accepted"))) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(audit.feedback()) == 17
+
+
+# ---- The schema
+
+
+def test_the_migrated_schema_is_the_one_the_code_means(place: str) -> None:
+    Audit.at(place).close()
+    engine = create_engine(_sqlalchemy(place))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), SCHEMA) == []
+        (unique,) = inspect(connection).get_unique_constraints("feedback")
+        assert set(unique["column_names"]) == {"tenant", "card", "suggestion", "outcome"}
+    engine.dispose()
+
+
+def test_two_processes_that_start_at_once_migrate_once(place: str) -> None:
+    script = "import sys; from cds_service.audit import Audit; Audit.at(sys.argv[1]).close()"
+    started = [subprocess.Popen([sys.executable, "-c", script, place], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [(process.communicate(timeout=60)[1], process.returncode) for process in started] == [(b"", 0)] * 4
+
+
+def test_a_database_of_a_later_version_is_refused_at_start(place: str) -> None:
+    Audit.at(place).close()
+    engine = create_engine(_sqlalchemy(place))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(SiteUnfit, match="newer than this version"):
+        Audit.at(place)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/nowhere/at/all/feedback.sqlite3",
+        "postgresql://clerk:s3cret@127.0.0.1:1/cds",
+        "mysql://clerk:s3cret@db/cds",
+        "oracle+thin://clerk:s3cret@db/cds",
+        "postgresql+nothing://clerk:s3cret@db/cds",
+        "://",
+    ],
+)
+def test_a_database_that_cannot_be_had_is_one_plain_line_without_the_password(place: str) -> None:
+    environment = {**os.environ, "CDS_DATABASE": place}
+    command = [sys.executable, "-m", "cds_service", "serve", "--insecure", "--port", "0"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("CDS_DATABASE: ")
+    assert "s3cret" not in line
+
+
+def _sqlalchemy(place: str) -> str:
+    return place.replace("postgresql://", "postgresql+psycopg://") if "://" in place else f"sqlite:///{place}"
+
+
+# ---- Over HTTP
+
+
+@pytest.fixture
+def door(advisor: Advisor, audit: Audit) -> FlaskClient:
+    return create_app(advisor, audit=audit).test_client()
+
+
+def batch(*items: Any) -> Any:
+    return {"feedback": list(items)}
+
+
+def item(card: str = "c1", **more: Any) -> Any:
+    return {"card": card, "outcome": "overridden", "outcomeTimestamp": "2026-11-23T12:00:00Z", **more}
+
+
+@pytest.mark.conforms("B-1", "B-2")
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/"])
+def test_a_batch_with_a_bad_item_a_repeat_and_an_unknown_card(door: FlaskClient, audit: Audit, path: str) -> None:
+    body = batch(item(), item(), "odd", {"card": "never shown", "outcome": "accepted"})
+    answer = door.post(path, json=body)
+    assert (answer.status_code, answer.content_type) == (200, "application/json")
+    assert answer.get_json() == {
+        "kept": 2,
+        "repeated": 1,
+        "refused": [{"item": 2, "because": "it is not an object"}],
+    }
+    assert [(row["card"], row["service"], row["tenant"]) for row in audit.feedback()] == [
+        ("c1", "ppd-delivery-order", "default"),
+        ("never shown", "ppd-delivery-order", "default"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/cds-services/unknown/feedback", batch(item()), 404),
+        (PATH, batch(), 400),
+        (PATH, batch({"card": CANARY}), 400),
+        (PATH, [], 400),
+        (PATH, batch(*[item()] * 1001), 413),
+    ],
+)
+def test_a_bad_report_is_an_outcome_that_repeats_nothing(
+    door: FlaskClient, audit: Audit, path: str, body: Any, status: int
+) -> None:
+    answer = door.post(path, json=body)
+    assert (answer.status_code, answer.content_type) == (status, "application/fhir+json")
+    assert CANARY not in answer.get_data(as_text=True)
+    assert audit.feedback() == []
+
+
+def test_without_a_database_there_is_no_such_address(client: FlaskClient) -> None:
+    assert client.post(PATH, json=batch(item())).status_code == 404
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_site_decides_about_comments(advisor: Advisor, audit: Audit, keeps: bool) -> None:
+    site = Site.from_table({"country": "CN", "feedback": {"keep_comments": keeps}})
+    door = create_app(Advisor(advisor.knowledge, advisor.wording, site, lambda: NOW), audit=audit).test_client()
+    door.post(PATH, json=batch(item(overrideReason={"userComment": CANARY})))
+    (row,) = audit.feedback()
+    assert row["comment"] == (CANARY if keeps else None)
+    assert row["received_at"] == NOW
+
+
+@pytest.mark.conforms("B-3")
+def test_no_log_and_no_answer_holds_a_comment_a_code_or_a_card(
+    door: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    reason = {"reason": {"code": "CANARY-CODE", "system": "urn:CANARY"}, "userComment": CANARY}
+    answer = door.post(PATH, json=batch(item("CANARY-CARD", overrideReason=reason), {"card": "CANARY-2"}))
+    assert answer.status_code == 200
+    said = caplog.text + answer.get_data(as_text=True)
+    assert not re.search(f"CANARY|{CANARY}", said)
+    assert "feedback: 1 kept, 0 repeated, 1 refused" in caplog.text
+
+
+def test_a_database_that_is_gone_is_a_503_that_says_when_to_come_back(
+    advisor: Advisor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    audit = Audit.at(str(tmp_path / "f.sqlite3"))
+    with audit._engine.begin() as connection:
+        FEEDBACK.drop(connection)
+    answer = create_app(advisor, audit=audit).test_client().post(PATH, json=batch(item("CANARY")))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    outcome = answer.get_json(force=True)
+    assert outcome["resourceType"] == "OperationOutcome"
+    assert outcome["issue"][0]["code"] == "transient"
+    assert not re.search(r"CANARY|sql|table|feedback_once", answer.get_data(as_text=True) + caplog.text, re.IGNORECASE)
+    with pytest.raises(StoreUnavailable):
+        keep(audit, overridden())
+
+
+# ---- Exactly once, whoever dies
+
+COMMAND = [sys.executable, "-m", "cds_service", "serve", "--insecure", "--port", "0"]
+
+
+@contextlib.contextmanager
+def serving(place: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A real service over this database, and where it listens."""
+    environment = {**os.environ, "CDS_DATABASE": place}
+    process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process, process.stdout.readline().split()[-1].removesuffix("/cds-services")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def report(bases: list[str], body: Any, kept: list[int]) -> None:
+    """As an EHR does: again, to whoever is there, until somebody answers 200."""
+    for attempt in range(100):
+        with contextlib.suppress(requests.RequestException):
+            answer = requests.post(bases[attempt % len(bases)] + PATH, json=body, timeout=20)
+            if answer.status_code == 200:
+                kept.append(answer.json()["kept"])
+                return
+    raise AssertionError("nobody answered 200")
+
+
+def test_the_same_item_a_hundred_times_from_eight_threads_over_two_processes_is_one_row(place: str) -> None:
+    """One process is killed in the middle. Each thread also reports items of its own: none of them may be lost."""
+    kept: list[int] = []
+    answered: list[str] = []
+    failures: list[BaseException] = []
+    with serving(place) as (first, one), serving(place) as (_, two):
+
+        def caller(number: int) -> None:
+            try:
+                for turn in range(13):
+                    bases = [one, two] if (number + turn) % 2 else [two, one]
+                    report(bases, batch(item("the same")), kept)
+                    own = f"{number}-{turn}"
+                    report(bases, batch(item(own)), [])
+                    answered.append(own)
+                    if (number, turn) == (0, 5):
+                        first.send_signal(signal.SIGKILL)
+            except BaseException as failure:
+                failures.append(failure)
+
+        threads = [threading.Thread(target=caller, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert len(kept) == 104
+    audit = Audit.at(place)
+    cards = [row["card"] for row in audit.feedback()]
+    audit.close()
+    assert cards.count("the same") == 1
+    assert sorted(cards) == sorted(["the same", *answered])
+    assert len(answered) == 104
+    # The process that kept it may have died before it could say so.
+    assert sum(kept) <= 1
+
+
+def test_the_demonstration_takes_feedback_and_forgets_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cds_service", "demo", "--no-browser", "--port", "0"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        base = re.search(r"http://[^/]+", process.stdout.readline())[0]  # type: ignore[index]
+        answer = requests.post(
+            base + PATH, data=json.dumps(batch(item())), headers={"Content-Type": "application/json"}, timeout=20
+        )
+        assert answer.json() == {"kept": 1, "repeated": 0}
+    finally:
+        process.kill()
+        process.communicate()
+    assert list(tmp_path.iterdir()) == []
