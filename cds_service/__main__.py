@@ -73,9 +73,13 @@ def serve(
 
     advisor = _advisor(_site(site), _now, fhir_servers=tuple(fhir_server or ()))
     settings = Settings.from_environment()
-    app = create_app(advisor, audit=Audit.at(settings.database))
+    app = create_app(advisor, audit=Audit.at(settings.database), origins=settings.cors_origins)
     typer.echo("Without authentication: for this machine only.")
     listen(app, host, port, announce=f"CDS Hooks at {settings.public_base_url or '{url}'}/cds-services")
+
+
+# The public CDS Hooks Sandbox calls services from the browser.
+_SANDBOX: Final = "https://sandbox.cds-hooks.org"
 
 
 @app.command()
@@ -95,7 +99,7 @@ def demo(
     advisor = _advisor(demo_site(), _now)
     if browser and port:
         Timer(1.0, webbrowser.open, (f"http://{host}:{port}/demo",)).start()
-    app = create_app(advisor, demo=Demo(_now), audit=Audit.in_memory())
+    app = create_app(advisor, demo=Demo(_now), audit=Audit.in_memory(), origins=(_SANDBOX,))
     listen(app, host, port, announce="Demonstration at {url}/demo  (Ctrl-C to stop)")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,6 +20,8 @@ from cds_service.errors import SiteUnfit
 _CLOSED = ConfigDict(extra="forbid", frozen=True)
 _URI = r"^(?:https?://[^\s|]+|urn:[^\s|]+)$"
 _Token = Annotated[str, Field(pattern=r"^[^\s|,\\$][^|,\\$]{0,127}$")]
+
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
 
 # The ways in which EHRs want to be spoken to.
 DialectName = Literal["standard", "epic", "cerner-1.0", "sandbox"]
@@ -204,12 +207,14 @@ class Settings:
     """
     The environment, read once.
 
+    `CDS_CORS_ORIGINS`: the origins, with commas between them, of browser clients that may call the services.
     `CDS_PUBLIC_BASE_URL`: how callers reach us, when a proxy stands in between. `CDS_DATABASE`: a path (SQLite) or a
     URL (PostgreSQL) where feedback is kept.
     """
 
     public_base_url: str | None = None
     database: str = "cds-service.sqlite3"
+    cors_origins: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -217,7 +222,12 @@ class Settings:
         url = environment.get("CDS_PUBLIC_BASE_URL", "").rstrip("/")
         if url and not url.startswith(("http://", "https://")):
             raise SiteUnfit("CDS_PUBLIC_BASE_URL: not an http or https URL")
-        return cls(public_base_url=url or None, database=environment.get("CDS_DATABASE") or cls.database)
+        origins = tuple(o for text in environment.get("CDS_CORS_ORIGINS", "").split(",") if (o := text.strip()))
+        if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+            raise SiteUnfit(
+                "CDS_CORS_ORIGINS: not exact origins with commas between them, such as https://ehr.example.org"
+            )
+        return cls(url or None, environment.get("CDS_DATABASE") or cls.database, origins)
 
 
 def _in_a_line(where: str, defect: Any) -> str:

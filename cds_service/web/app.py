@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, request
+from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
 
@@ -16,6 +17,7 @@ from cds_service.advisor import Advisor
 from cds_service.errors import RequestUnreadable, ServiceError, StoreUnavailable, operation_outcome
 from cds_service.hooks.discovery import SPECIFICATION
 from cds_service.hooks.strict_json import MOST_BYTES, write_json
+from cds_service.web.api_page import specification_pages
 from cds_service.web.demo import Demo, pages
 from cds_service.web.feedback import feedback_on
 
@@ -25,8 +27,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def create_app(advisor: Advisor, *, demo: Demo | None = None, audit: Audit | None = None) -> Flask:
-    """The service as a WSGI application. With an `audit` it takes feedback; with a `demo` it plays an EHR at /demo."""
+def create_app(
+    advisor: Advisor, *, demo: Demo | None = None, audit: Audit | None = None, origins: tuple[str, ...] = ()
+) -> Flask:
+    """
+    The service as a WSGI application. With an `audit` it takes feedback; with a `demo` it plays an EHR at /demo.
+
+    `origins` are the browser clients that may call the services from a page of theirs; none by default.
+    """
     app = _Door(__name__, static_folder=None, template_folder=None)
     # One more than we take: Werkzeug cuts a chunked body at this length without a word, and read_body must notice.
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES + 1
@@ -38,8 +46,12 @@ def create_app(advisor: Advisor, *, demo: Demo | None = None, audit: Audit | Non
     app.after_request(_harden)
     app.register_blueprint(_services(advisor))
     app.register_blueprint(_health(advisor))
+    app.register_blueprint(specification_pages())
     if audit is not None:
         app.register_blueprint(feedback_on(advisor, audit, read_body, _json))
+    if origins:
+        # A browser hides an answer, and why it was refused, from a page whose origin is not named in it.
+        CORS(app, resources={r"/cds-services.*": {"origins": list(origins), **_CROSS_ORIGIN}})
     if demo is not None:
         app.register_blueprint(pages(demo, advisor))
     return app
@@ -181,6 +193,14 @@ def _place(error: Exception) -> str:
     return " > ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames)
 
 
+_CROSS_ORIGIN = {
+    "methods": ["GET", "POST"],
+    "allow_headers": ["Accept", "Authorization", "Content-Type"],
+    "max_age": 600,
+    "vary_header": True,
+    # A page on the network that calls a service on this very machine is asked about that by Chromium.
+    "allow_private_network": True,
+}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",

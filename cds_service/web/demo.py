@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-import nh3
 from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, url_for
-from markdown_it import MarkdownIt
 from werkzeug.wrappers import Response as AnyResponse
 
 from cds_service import __version__
 from cds_service.settings import Site, SiteProtocol
 from cds_service.web.chart_summary import head, summary
+from cds_service.web.markdown import as_html
 from cds_service.web.played_ehr import Resource, Woman, draftable_orders, invented_women, prefetch
 
 if TYPE_CHECKING:
@@ -86,31 +85,6 @@ class Demo:
             "requester": {"reference": context["userId"]},
             "authoredOn": self.clock().astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         }
-
-
-# --- the detail of a card, as an EHR would show it ------------------------------------------------
-
-_MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
-_TAGS: Final = {
-    *("a", "blockquote", "br", "code", "em", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "strong", "ul"),
-    *("table", "tbody", "td", "th", "thead", "tr"),
-}
-
-
-def as_html(markdown: str) -> str:
-    """Markdown as HTML that can do nothing: no raw HTML, no image, no script, no link but https."""
-    tokens = _MARKDOWN.parse(markdown)
-    for token in tokens:
-        if token.tag in {"h1", "h2", "h3"}:  # the card's own heading is an h3
-            token.tag = f"h{int(token.tag[1]) + 3}"
-    html: str = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
-    return nh3.clean(
-        html,
-        tags=_TAGS,
-        attributes={"a": {"href"}},
-        url_schemes={"https"},
-        set_tag_attribute_values={"a": {"target": "_blank"}},
-    )
 
 
 # --- the pages ------------------------------------------------------------------------------------

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from cds_service.advisor import Advisor
+from cds_service.audit import Audit
 from cds_service.errors import RequestUnreadable, operation_outcome
 from cds_service.hooks.discovery import discovery_document
+from cds_service.hooks.feedback import MOST_ITEMS, parse_feedback
 from cds_service.hooks.request import HOOKS, MOST_DRAFT_ORDERS, MOST_PREFETCH_ENTRIES, parse_request
 from cds_service.hooks.response import (
     LONGEST_SUMMARY,
@@ -25,6 +29,7 @@ from cds_service.hooks.response import (
     Topic,
 )
 from cds_service.hooks.strict_json import MOST_BYTES, MOST_NODES
+from cds_service.web.app import create_app
 
 SPEC: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "openapi.yaml").read_text(encoding="utf-8"),
@@ -178,15 +183,35 @@ def test_the_operations_are_the_ones_that_are_promised() -> None:
     assert PLACES == [
         "GET /cds-services",
         "POST /cds-services/{id}",
+        "POST /cds-services/{id}/feedback",
         "GET /healthz",
         "GET /readyz",
         "GET /version",
+        "GET /openapi.yaml",
+        "GET /docs",
     ]
+
+
+def test_the_operations_are_the_routes(advisor: Advisor) -> None:
+    app = create_app(advisor, audit=Audit.in_memory())
+    routes = {
+        f"{method} {re.sub('<service_id>', '{id}', rule.rule)}"
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if "/static/" not in rule.rule
+    }
+    assert routes == set(PLACES)
+
+
+def test_it_is_valid_by_a_judge_of_its_own() -> None:
+    OpenAPIV31SpecValidator(SPEC).validate()
 
 
 def test_a_call_may_end_in_these_ways() -> None:
     responses = SPEC["paths"]["/cds-services/{id}"]["post"]["responses"]
-    assert list(responses) == ["200", "400", "404", "405", "412", "413", "415"]
+    assert list(responses) == ["200", "400", "404", "405", "412", "413", "415", "500"]
+    reported = SPEC["paths"]["/cds-services/{id}/feedback"]["post"]["responses"]
+    assert list(reported) == ["200", "400", "404", "405", "413", "415", "500", "503"]
     for status, response in responses.items():
         content = resolve(response)["content"]
         kind = "HookResponse" if status == "200" else "OperationOutcome"
@@ -205,7 +230,14 @@ def test_the_limits_are_the_ones_of_the_code() -> None:
     assert f"{MOST_NODES:,} objects and arrays" in told
     assert f"{MOST_PREFETCH_ENTRIES:,} prefetched entries" in told
     assert f"{MOST_DRAFT_ORDERS} draft orders" in told
+    assert f"{MOST_ITEMS:,}\nitems of feedback" in told
     assert SPEC["components"]["schemas"]["Card"]["properties"]["summary"]["maxLength"] == LONGEST_SUMMARY
+
+
+def test_the_example_feedback_is_kept() -> None:
+    items, refused = parse_feedback(SPEC["components"]["examples"]["Feedback"]["value"])
+    assert [item.outcome for item in items] == ["accepted", "overridden"]
+    assert refused == ()
 
 
 @pytest.mark.parametrize("name", ["PatientView", "OrderSelect"])
@@ -257,7 +289,7 @@ def test_an_error_is_as_specified() -> None:
 # --- cards ------------------------------------------------------------------------------------------------------
 
 UUID = "6b2f1e0c-7a52-5a0e-9a53-0c5d2f8b4e11"
-DRAFT = {"resourceType": "ServiceRequest", "status": "draft"}
+DRAFT = {"resourceType": "ServiceRequest", "id": "1", "status": "draft"}
 FULL = Card(
     uuid=UUID,
     summary="Say the finding first",
@@ -275,7 +307,7 @@ FULL = Card(
             UUID,
             actions=(
                 Action("create", "A new draft", resource=DRAFT),
-                Action("update", "The draft, changed", resource={**DRAFT, "id": "1"}),
+                Action("update", "The draft, changed", resource=DRAFT),
                 Action("delete", "The draft, removed", resource_id="ServiceRequest/1"),
             ),
             is_recommended=True,

@@ -16,7 +16,8 @@ from cds_service.advisor import Advisor
 from cds_service.knowledge.check_digits import could_exist
 from cds_service.web.app import create_app
 from cds_service.web.chart_summary import ago, summary
-from cds_service.web.demo import Demo, as_html, demo_site
+from cds_service.web.demo import Demo, demo_site
+from cds_service.web.markdown import as_html
 from cds_service.web.played_ehr import draftable_orders, invented_women, look_up, resolve
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -1,0 +1,133 @@
+"""Which pages may call the services from a browser: those whose very origin is named, and nobody by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from cds_service.advisor import Advisor
+from cds_service.audit import Audit
+from cds_service.errors import SiteUnfit
+from cds_service.settings import Settings
+from cds_service.web.app import create_app
+
+EHR = "https://ehr.example.org"
+PATHS = ["/cds-services", "/cds-services/ppd-delivery-order", "/cds-services/ppd-delivery-order/feedback"]
+
+
+@pytest.fixture(scope="module")
+def door(advisor: Advisor) -> FlaskClient:
+    return create_app(advisor, audit=Audit.in_memory(), origins=(EHR, "http://localhost:3000")).test_client()
+
+
+def preflight(door: FlaskClient, path: str, origin: str = EHR, method: str = "POST", **more: str) -> TestResponse:
+    asked = "authorization,content-type"
+    headers = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": asked}
+    return door.options(path, headers={**headers, **more})
+
+
+@pytest.mark.conforms("O-1")
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_preflight_is_answered_without_credentials(door: FlaskClient, path: str, slash: str) -> None:
+    answer = preflight(door, path + slash)
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == EHR
+    assert {"GET", "POST"} == set(answer.headers["Access-Control-Allow-Methods"].split(", "))
+    assert answer.headers["Access-Control-Allow-Headers"].lower() == "authorization, content-type"
+    assert answer.headers["Access-Control-Max-Age"] == "600"
+    assert "Origin" in answer.headers["Vary"]
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        (EHR, True),
+        ("http://ehr.example.org", False),
+        ("https://ehr.example.org:443", False),
+        ("https://ehr.example.org/", False),
+        ("https://evil.ehr.example.org", False),
+        ("https://ehr.example.org.evil.com", False),
+        ("https://ehrXexample.org", False),
+        ("http://localhost:3000", True),
+        ("http://localhost:3001", False),
+        ("http://localhost:30000", False),
+        ("null", False),
+        ("*", False),
+    ],
+)
+@pytest.mark.parametrize("ask", ["preflight", "discovery"])
+def test_only_the_very_origin_is_let_in(door: FlaskClient, ask: str, origin: str, allowed: bool) -> None:
+    answer = preflight(door, PATHS[1], origin) if ask == "preflight" else door.get(PATHS[0], headers={"Origin": origin})
+    assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+
+
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [
+        (lambda d, h: d.post(PATHS[1], data=b"{", content_type="application/json", headers=h), 400),
+        (lambda d, h: d.post("/cds-services/unknown", json={}, headers=h), 404),
+        (lambda d, h: d.post(PATHS[1], data=b"{}", content_type="text/plain", headers=h), 415),
+        (lambda d, h: d.get(PATHS[1], headers=h), 405),
+        (lambda d, h: d.post(PATHS[2], json={"feedback": []}, headers=h), 400),
+    ],
+)
+def test_a_refusal_can_be_read_by_the_page_that_caused_it(
+    door: FlaskClient, call: Callable[[FlaskClient, dict[str, str]], TestResponse], status: int
+) -> None:
+    answer = call(door, {"Origin": EHR})
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, EHR)
+
+
+def test_nothing_but_the_services_is_shared(door: FlaskClient) -> None:
+    for path in ("/healthz", "/readyz", "/version", "/docs", "/openapi.yaml"):
+        assert "Access-Control-Allow-Origin" not in door.get(path, headers={"Origin": EHR}).headers
+
+
+def test_by_default_nobody_is_let_in(client: FlaskClient) -> None:
+    answer = preflight(client, PATHS[1])
+    assert not [name for name in answer.headers.keys() if name.startswith("Access-Control")]  # noqa: SIM118
+
+
+def test_chromium_is_told_that_a_page_may_call_this_machine(door: FlaskClient) -> None:
+    more = {"Access-Control-Request-Private-Network": "true"}
+    assert preflight(door, PATHS[1], **more).headers["Access-Control-Allow-Private-Network"] == "true"
+    assert (
+        "Access-Control-Allow-Private-Network" not in preflight(door, PATHS[1], "https://evil.example", **more).headers
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "origins"),
+    [
+        ("", ()),
+        ("https://ehr.example.org", ("https://ehr.example.org",)),
+        (" https://ehr.example.org , http://localhost:3000,", ("https://ehr.example.org", "http://localhost:3000")),
+    ],
+)
+def test_the_setting_names_origins(setting: str, origins: tuple[str, ...]) -> None:
+    assert Settings.from_environment({"CDS_CORS_ORIGINS": setting}).cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "*",
+        "null",
+        "https://*.example.org",
+        "https://ehr.example.org/",
+        "https://ehr.example.org/path",
+        "https://EHR.example.org",
+        "ehr.example.org",
+        "https://ehr.example.org https://b.example.org",
+        "https://",
+        "https://ehr.example.org:port",
+    ],
+)
+def test_what_is_no_origin_is_refused_at_start(setting: str) -> None:
+    with pytest.raises(SiteUnfit, match="CDS_CORS_ORIGINS: not exact origins"):
+        Settings.from_environment({"CDS_CORS_ORIGINS": f"https://ok.example.org,{setting}"})
