@@ -20,6 +20,7 @@ from requests.auth import AuthBase
 from requests.cookies import RequestsCookieJar
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import NewConnectionError
 
 from cds_service import __version__
 from cds_service.ehr.servers import Server, Servers
@@ -135,6 +136,19 @@ def _look_up(server: Server, addresses: Future[list[Any]]) -> None:
         addresses.set_exception(ConnectionRefusedError(type(error).__name__))
 
 
+def _connected(line: HTTPConnection, lines: Lines) -> socket.socket:
+    """
+    A socket, or urllib3's own word for none.
+
+    urllib3 2.6 takes a connection that was reset (ECONNRESET) for one that was reset while it was written to, and goes
+    on to read from the socket that it never got: an AttributeError.
+    """
+    try:
+        return lines.dial()
+    except OSError as error:
+        raise NewConnectionError(line, type(error).__name__) from None
+
+
 class _PlainLine(HTTPConnection):
     """A connection that is dialled by `Lines`."""
 
@@ -143,7 +157,7 @@ class _PlainLine(HTTPConnection):
         self._lines = lines
 
     def _new_conn(self) -> socket.socket:
-        return self._lines.dial()
+        return _connected(self, self._lines)
 
 
 class _SecureLine(HTTPSConnection):
@@ -154,7 +168,7 @@ class _SecureLine(HTTPSConnection):
         self._lines = lines
 
     def _new_conn(self) -> socket.socket:
-        return self._lines.dial()
+        return _connected(self, self._lines)
 
     def connect(self) -> None:
         super().connect()
