@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from functools import cache
 
 import pytest
 from encoding import Case, site_of
 from flask.testing import FlaskClient
+from response_check import checked
 
 from cds_service.advisor import Advisor
 from cds_service.knowledge import Knowledge, load_knowledge
@@ -17,6 +18,29 @@ from cds_service.settings import Site
 from cds_service.web.app import create_app
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+# What was wrong with the answers since the last test.
+FAULTS: list[str] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _every_answer_is_checked() -> Iterator[None]:
+    """Whatever a test is about: no answer on its way may break a rule of CDS Hooks."""
+    unchecked = Advisor.advise
+    Advisor.advise = checked(unchecked, FAULTS)  # type: ignore[method-assign]
+    yield
+    Advisor.advise = unchecked  # type: ignore[method-assign]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """A test that got an answer with a fault fails, and says the fault."""
+    try:
+        done = yield
+    finally:
+        said = list(dict.fromkeys(FAULTS))
+        FAULTS.clear()
+    assert not said, "; ".join(said)
+    return done
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,7 @@ def test_there_are_fifty_of_them() -> None:
     assert len(set(HOSTILE)) >= 50
 
 
+@pytest.mark.pitfall(12)
 @pytest.mark.parametrize("url", HOSTILE)
 def test_a_server_that_the_site_does_not_name_gets_no_socket(
     url: str, knowledge: Knowledge, wording: Wording, sockets: list[Any]
@@ -98,6 +99,7 @@ LEADS = [
 ]  # fmt: skip
 
 
+@pytest.mark.pitfall(12)
 @pytest.mark.parametrize("others", [[], ["198.41.0.4"]], ids=["alone", "beside a good one"])
 @pytest.mark.parametrize("address", LEADS)
 def test_an_allowed_name_that_leads_elsewhere_gets_no_socket(
@@ -135,6 +137,7 @@ def test_the_same_server_otherwise_written_is_the_same(url: str) -> None:
     assert Servers(Site.from_table({"country": "CN", "ehr": {"servers": [ALLOWED]}})).allowed(url) is not None
 
 
+@pytest.mark.pitfall(12)
 @pytest.mark.parametrize(
     "link", ["https://evil.example/fhir?p=2", "https://ehr.example.org@evil.example/fhir", "https://ehr.example.org/x"]
 )
