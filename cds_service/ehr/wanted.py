@@ -131,7 +131,9 @@ _ROLES: Final = (
 
 
 def _questionnaires(knowledge: Knowledge) -> Query:
-    tokens = _tokens(knowledge, (form.panel for form in knowledge.screens.instrument))
+    # The Danish national form is coded as its score (KL, SNOMED 450320001).
+    forms = knowledge.screens.instrument
+    tokens = _tokens(knowledge, (concept for form in forms for concept in (form.panel, form.total) if concept))
     return Query("questionnaires", "Questionnaire", f"Questionnaire?code={','.join(tokens)}")
 
 
