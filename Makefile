@@ -11,7 +11,7 @@ demo: .venv/ready  ## open a page that plays an EHR, with eight invented women
 	$(BIN)/python -m cds_service demo
 
 test: .venv/ready  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: .venv/ready  ## check the knowledge and the cards
 	$(BIN)/python -m cds_service check

@@ -79,6 +79,7 @@ class LocalMeaning(BaseModel):
     What codes and words of the EHR's own stand for: `means` names concepts of the value sets.
 
     `system` is the URI under which the EHR sends the `codes`. `words` are looked for in names and displays.
+    `strength_mg_per_ml` is that of the product behind the codes, where they stand for a medicine.
     """
 
     model_config = _CLOSED
@@ -87,6 +88,7 @@ class LocalMeaning(BaseModel):
     system: Annotated[str, Field(pattern=_URI)] | None = None
     codes: tuple[_Token, ...] = ()
     words: tuple[Annotated[str, Field(min_length=3, max_length=120)], ...] = ()
+    strength_mg_per_ml: Annotated[Decimal, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

@@ -295,13 +295,21 @@ def _created(resource: Json, where: str, asked: _Asked, ids: _Seen) -> None:
         _fault(f"{where}.id", "is that of an order which is drafted already")
 
 
+def _says_something(value: Any) -> bool:
+    """EHRs send members that are null or empty. Nobody may send those back."""
+    if isinstance(value, dict | list):
+        return any(_says_something(one) for one in (value.values() if isinstance(value, dict) else value))
+    return value is not None and (not isinstance(value, str) or bool(value.strip()))
+
+
 def _updated(resource: Json, where: str, asked: _Asked) -> None:
     draft = asked.may_change(f"{resource.get('resourceType')}/{resource.get('id')}", where)
     if (wrong := wrong_in(resource)) is not None:
         _fault(where, wrong)
     if draft is None or resource.get("subject") != draft.get("subject"):
         asked.is_about_her(resource, where)
-    if draft is not None and (lost := draft.keys() - resource.keys() - {"text", "meta"}):
+    said = {name for name, value in (draft or {}).items() if _says_something(value)}
+    if lost := said - resource.keys() - {"text", "meta"}:
         _fault(where, f"is not the whole order: it lost {min(lost)}")
 
 

@@ -58,6 +58,8 @@ class Occasion:
     topics: frozenset[str] | None = None
 
 
+# Never suppressed, and never counted.
+_SAFETY = "PPDSAFETY"
 _SAY_NOTHING = Plan(())
 # What is missing besides the screens: these two have a card of their own (section 7).
 _SCREEN_INPUTS = frozenset({"D01", "D10"})
@@ -71,7 +73,7 @@ def propose(
     departures: tuple[Departure, ...],
     table: TopicTable,
 ) -> Plan:
-    """The topics of section 7 that apply to this hook, in the table's order; at most two that are not critical."""
+    """The topics of section 7 for this hook, in the table's order; at most two besides critical ones and safety."""
     if not occasion.clinician or occasion.stage is Stage.OTHER:
         return _SAY_NOTHING
     wanted = _applicable(occasion, facts, risk, eligibility, departures)
@@ -83,15 +85,19 @@ def propose(
     shown: list[Topic] = []
     held: list[Topic] = []
     for topic in topics:
-        quiet = sum(t.indicator is not Indicator.CRITICAL for t in shown)
-        fits = topic.indicator is Indicator.CRITICAL or quiet < table.most_not_critical
-        (shown if fits else held).append(topic)
+        quiet = sum(_counts(t) for t in shown)
+        (shown if not _counts(topic) or quiet < table.most_not_critical else held).append(topic)
     return Plan(tuple(shown), tuple(held))
+
+
+def _counts(topic: Topic) -> bool:
+    """Towards the most that anybody has to read? A critical card does not, nor a safety concern, however it stands."""
+    return topic.indicator is not Indicator.CRITICAL and topic.code != _SAFETY
 
 
 def _is_for_this_role(code: str, occasion: Occasion) -> bool:
     """A safety concern is for everybody, and so is whatever stands against a medicine that is being ordered."""
-    if occasion.topics is None or code in occasion.topics or code == "PPDSAFETY":
+    if occasion.topics is None or code in occasion.topics or code == _SAFETY:
         return True
     return occasion.ppd_order and (code == "KETORDER" or code in _MEDICINE.values())
 
@@ -151,7 +157,7 @@ def _safety(facts: Facts) -> dict[str, Indicator]:
     if facts["safety_concern"].state is not State.PRESENT:
         return {}
     assessed = facts["safety_assessed_since"].state is State.PRESENT
-    return {"PPDSAFETY": Indicator.INFO if assessed else Indicator.CRITICAL}
+    return {_SAFETY: Indicator.INFO if assessed else Indicator.CRITICAL}
 
 
 def _order_indicator(

@@ -288,8 +288,10 @@ _NO_PATIENT: Final = {
 
 
 def _holds_forms(told: Told) -> bool:
+    """Forms, and perhaps measurements that somebody filed among them: what may lie in her lists and be another's."""
     entries = (entry.get("resource") for entry in told.answer.entries if isinstance(entry, dict))
-    return all(isinstance(one, dict) and one.get("resourceType") == "QuestionnaireResponse" for one in entries)
+    kinds = {one.get("resourceType") if isinstance(one, dict) else None for one in entries}
+    return "QuestionnaireResponse" in kinds and kinds <= _FAMILY
 
 
 def _is_about_others(told: Told, aliases: set[str]) -> bool:

@@ -57,15 +57,25 @@ class Client:
         self._lock = Lock()
 
     def visit(self, fhir_server: str | None, authorization: FhirAuthorization | None) -> Visit | None:
-        """A visit to the server that a call names; None when it names none, or one that the site does not allow."""
+        """
+        A visit to the server that a call names, no longer than its token lasts.
+
+        None when the call names no server, or one that the site does not allow, or when its token has expired.
+        """
         server = self.servers.allowed(fhir_server)
         if server is None:
             if fhir_server is not None:
                 _log.warning("the fhirServer of a call is not on the site's list, and was not read")
             return None
+        seconds = self.budget
+        if authorization is not None and authorization.expires_in is not None:
+            seconds = min(seconds, authorization.expires_in)
+        if seconds <= 0:
+            _log.warning("the access token of a call had expired when it came, and its fhirServer was not read")
+            return None
         with self._lock:
             breaker = self._breakers.setdefault(server, Breaker(self._clock))
-        lines = Lines(server, self.servers, Deadline(self.budget, self._clock))
+        lines = Lines(server, self.servers, Deadline(seconds, self._clock))
         return Visit(lines, authorization, breaker, self._tls)
 
 

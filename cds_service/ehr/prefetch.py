@@ -55,7 +55,8 @@ def prefetched(request: HookRequest, wanted: tuple[Query, ...]) -> Iterator[Told
             whole = whole and not _is_one_of_many(query, value)
             yield _told((query,) if whole else (), () if whole else (query,), value, query.key, about_her=True)
     open_ = tuple(query for query in wanted if query.key not in request.prefetch)
-    others = [(key, value) for key, value in request.prefetch.items() if key not in ours]
+    # An extension may stand beside the keys (CDS Hooks 2.0, extensions). It is no answer.
+    others = [(key, value) for key, value in request.prefetch.items() if key not in ours and key != "extension"]
     if request.prefetch_bundle is not None:
         others.append(("", request.prefetch_bundle))
     for name, value in others:

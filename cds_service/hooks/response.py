@@ -74,7 +74,7 @@ class Link:
                 "label": self.label,
                 "url": self.url,
                 "type": self.type,
-                "appContext": self.app_context,
+                "appContext": self.app_context if self.type == "smart" else None,
                 "autolaunchable": self.autolaunchable,
             }
         )

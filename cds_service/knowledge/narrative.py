@@ -156,18 +156,25 @@ class FormatCode(Row):
 
 
 class MedicationOrder(Row):
-    """The wording and codes of the draft for the medicine. `$names` are filled from the protocol and the dose."""
+    """
+    The wording and codes of the draft for the medicine. `$names` are filled from the protocol and the dose.
+
+    The draft points to the chart entries of these facts: `because` of them, and `computed_from` them.
+    """
 
     medicine_text: Words
     dosage_text: Paragraph
     route: Code
     reason_text: Words
     reason: tuple[Code, ...]
+    category: FormatCode
     dose_type: FormatCode
     dose_unit: str
     rate_unit: str
     duration_unit: str
     notes: tuple[Paragraph, ...]
+    because: tuple[Name, ...] = ()
+    computed_from: tuple[Name, ...] = ()
     sources: Sources
 
     @model_validator(mode="after")
@@ -181,7 +188,9 @@ class ServiceOrder(Row):
     Something other than a drug to order. No verified code: words only.
 
     `after_days` dates it that many days after birth, `within_days` sets its last day; before the birth both stay words.
-    `during_infusion` adds the lines of the monitoring table to its note.
+    `during_infusion` adds the start checklist and the lines of the monitoring table to its note. `timing` is how often,
+    in words; `every_min` and `until_min_after_end` say the first part of it in figures. The draft points to the chart
+    entries of the facts in `because`.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
@@ -191,6 +200,10 @@ class ServiceOrder(Row):
     after_days: int | None = None
     within_days: int | None = None
     during_infusion: bool = False
+    timing: Words | None = None
+    every_min: Annotated[int, Field(gt=0)] | None = None
+    until_min_after_end: Annotated[int, Field(ge=0)] = 0
+    because: tuple[Name, ...] = ()
     note: tuple[Paragraph, ...] = ()
     sources: Sources
 
@@ -200,6 +213,10 @@ class ServiceOrder(Row):
         _promised(f"{self.id}: note", self.note, frozenset())
         if self.after_days is not None and self.within_days is not None:
             raise ValueError(f"{self.id}: after_days and within_days exclude each other")
+        if self.timing is not None and (self.after_days, self.within_days) != (None, None):
+            raise ValueError(f"{self.id}: timing excludes a day")
+        if self.every_min is not None and self.timing is None:
+            raise ValueError(f"{self.id}: every_min without timing")
         return self
 
 

@@ -140,6 +140,10 @@ def _asked(tables: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for row in tables["inputs"].input:
         for fact in row.facts:
             yield "inputs", fact
+    medicine = tables["orders"].medication
+    for order in (medicine, *tables["orders"].service):
+        yield from (("orders", fact) for fact in order.because)
+    yield from (("orders", fact) for fact in medicine.computed_from)
     for line in tables["orders"].start_check:
         if line.only_if is not None:
             yield "orders", line.only_if

@@ -47,6 +47,8 @@ _TARGETS: Final[Mapping[str, re.Pattern[str]]] = {
     "subject": re.compile(rf"Patient/{_ID}"),
     "encounter": re.compile(rf"Encounter/{_ID}"),
 }
+_ENTRY: Final = re.compile(rf"[A-Z][A-Za-z]{{2,40}}/{_ID}")
+_REASONS: Final = ("Condition/", "Observation/")
 _LARGEST_QUANTITY: Final = Decimal(1000)
 _VALIDATORS: Final[Mapping[str, Any]] = {"MedicationRequest": MedicationRequest, "ServiceRequest": ServiceRequest}
 
@@ -110,7 +112,7 @@ class OrderSet:
             start_within_min=knowledge.protocols.start_within_min,
             valid_hours=knowledge.protocols.valid_hours,
             medication={p.id: _medication_draft(knowledge, p) for p in knowledge.protocols.protocol},
-            service={row.id: _service_draft(row) for row in table.service},
+            service={row.id: _service_draft(row, knowledge) for row in table.service},
             dosage=Phrase(table.medication.dosage_text),
             notes=tuple(Phrase(text) for text in table.medication.notes),
             start_lines=_start_lines(knowledge),
@@ -134,6 +136,9 @@ class OrderSet:
         return {
             **self.medication[dose.protocol.id].skeleton,
             **placed.whom,
+            **_for_medicine(
+                _pointing(placed.facts, self.table.medication.because, self.table.medication.computed_from)
+            ),
             "note": [{"text": text} for text in (*(note.fill(words) for note in self.notes), *adds)],
             **self._dosage(dose, words, placed),
         }
@@ -147,13 +152,15 @@ class OrderSet:
         whole = {
             "intent": "order",
             **placed.whom,
-            **{name: [v] if name in _LISTS and isinstance(v, dict) else v for name, v in draft.items()},
+            **{
+                name: [v] if name in _LISTS and isinstance(v, dict) else v for name, v in (_tidied(draft) or {}).items()
+            },
             "status": "draft",
             **self._dosage(dose, words, placed),
         }
-        if whole["intent"] not in _INTENTS or whole.get("priority", "routine") not in _PRIORITY:
-            raise SlotError("draft")
         try:
+            if whole["intent"] not in _INTENTS or whole.get("priority", "routine") not in _PRIORITY:
+                raise SlotError("draft")
             _VALIDATORS["MedicationRequest"].model_validate(whole)
         except (ValidationError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise SlotError("draft") from error
@@ -194,14 +201,16 @@ class OrderSet:
         `watch` is noted on what is done during the infusion.
         """
         row = draft.row
-        order = {**draft.skeleton[medicine], **placed.whom}
+        order = {**draft.skeleton[medicine], **placed.whom, **_pointing(placed.facts, row.because)}
         days = row.after_days if row.after_days is not None else row.within_days
         day = _day_after_birth(placed.facts, days) if days is not None else None
         if day is not None:
             if day < placed.facts.now.date().isoformat():
                 return None
             order |= {"occurrenceDateTime": day} if row.after_days is not None else {"occurrencePeriod": {"end": day}}
-        notes = [*draft.notes, *watch] if row.during_infusion else [*draft.notes]
+        notes = [*draft.notes]
+        if row.during_infusion:
+            notes += [*({"text": f"Before the start: {line}"} for line in self.start_lines), *watch]
         return order | {"note": notes} if notes else order
 
     def dose_words(self, dose: Dose, approval: str | None) -> dict[str, str]:
@@ -257,6 +266,7 @@ def _medication_draft(knowledge: Knowledge, protocol: Protocol) -> MedicationDra
         "instantiatesUri": [protocol.uri],
         "status": "draft",
         "intent": "order",
+        "category": [_concept([order.category])],
         "priority": "routine",
         "medicationCodeableConcept": {
             "coding": [{"system": s, "code": c, "display": words["Medicine"]} for s, c in substance],
@@ -278,11 +288,16 @@ def _medication_draft(knowledge: Knowledge, protocol: Protocol) -> MedicationDra
     return MedicationDraft(skeleton, frozenset(f"{s}|{c}" for s, c in substance), words)
 
 
-def _service_draft(row: ServiceOrder) -> ServiceDraft:
+def _service_draft(row: ServiceOrder, knowledge: Knowledge) -> ServiceDraft:
     codes = frozenset(f"{c.system}|{c.code}" for c in row.code)
+    minutes: dict[str, int] = {p.medicine: p.duration_min for p in knowledge.protocols.protocol}
+    ucum = knowledge.orders.ucum
     return ServiceDraft(
         row=row,
-        skeleton={medicine: _service_skeleton(row, medicine) for medicine in (*MEDICINES, "")},
+        skeleton={
+            medicine: {**_service_skeleton(row, medicine), **_timing(row, minutes.get(medicine), ucum)}
+            for medicine in (*MEDICINES, "")
+        },
         notes=tuple({"text": text} for text in row.note),
         codes=codes,
         sameness=(codes or row.id, row.after_days, row.within_days),
@@ -298,6 +313,21 @@ def _service_skeleton(row: ServiceOrder, medicine: str) -> Resource:
         "priority": row.priority,
         "code": {**(_concept(row.code) if row.code else {}), "text": text},
     }
+
+
+def _timing(row: ServiceOrder, infusion_min: int | None, ucum: str) -> Resource:
+    """
+    How often. The words are the whole of it; the figures are its first part, as long as that one lasts.
+
+    Without a medicine nobody knows how long the infusion is, and there are no figures.
+    """
+    if row.timing is None:
+        return {}
+    timing: Resource = {"code": {"text": row.timing}}
+    if row.every_min is not None and infusion_min is not None:
+        lasts = {"value": infusion_min + row.until_min_after_end, "unit": "min", "system": ucum, "code": "min"}
+        timing["repeat"] = {"boundsDuration": lasts, "frequency": 1, "period": row.every_min, "periodUnit": "min"}
+    return {"occurrenceTiming": timing}
 
 
 def _start_lines(knowledge: Knowledge) -> tuple[str, ...]:
@@ -347,6 +377,44 @@ def _whom(who: Encountered) -> Resource:
     if who.encounter is not None and _TARGETS["encounter"].fullmatch(who.encounter):
         whom["encounter"] = {"reference": who.encounter}
     return whom
+
+
+def _tidied(value: Any) -> Any:
+    """
+    The same JSON without what is null or empty, its members by name; None when nothing is left.
+
+    EHRs send such members, and nobody may send them back (CDS Hooks 2.0, use of JSON). By name, so that the same draft
+    gives the same bytes, however it was sent.
+    """
+    if isinstance(value, Mapping):
+        return {name: kept for name in sorted(value) if (kept := _tidied(value[name])) is not None} or None
+    if isinstance(value, list):
+        return [kept for item in value if (kept := _tidied(item)) is not None] or None
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _pointing(facts: Facts, because: Iterable[str], computed_from: Iterable[str] = ()) -> Resource:
+    """
+    The chart entries behind an order, as the elements of FHIR that hold them.
+
+    A reason is a Condition or an Observation; anything else supports. An entry without an id cannot be pointed to.
+    """
+    reasons, support = list(_entries(facts, because)), list(_entries(facts, computed_from))
+    support = [*(r for r in reasons if not r.startswith(_REASONS)), *support]
+    reasons = [r for r in reasons if r.startswith(_REASONS)]
+    listed = {"reasonReference": reasons, "supportingInfo": support}
+    return {name: [{"reference": r} for r in dict.fromkeys(found)] for name, found in listed.items() if found}
+
+
+def _for_medicine(pointing: Resource) -> Resource:
+    """FHIR R4 gives the element another name there."""
+    return {name.replace("supportingInfo", "supportingInformation"): found for name, found in pointing.items()}
+
+
+def _entries(facts: Facts, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if facts[name].state is State.PRESENT:
+            yield from (e.reference for e in facts[name].evidence if _ENTRY.fullmatch(e.reference))
 
 
 def _quantity(table: OrderTable, value: Decimal, unit: str) -> Resource:

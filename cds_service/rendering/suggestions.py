@@ -174,7 +174,7 @@ class Offers:
         """The orders of the call behind these references, but for those that somebody has signed already."""
         for reference in references:
             draft = self.placed.who.drafts.get(reference)
-            if draft is not None and _DRAFT.fullmatch(reference) and draft.get("status") in {"draft", None}:
+            if draft is not None and _DRAFT.fullmatch(reference) and draft.get("status") in ("draft", None):
                 yield draft
 
     @cached_property

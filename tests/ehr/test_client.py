@@ -3,22 +3,54 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import logging
 import os
+import select
 import socket
-from collections.abc import Iterator
+import ssl
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ehr import Ehr
 from encoding import Json
-from quirks import Call, QuirkServer, Ticking, searchset, status, with_next
+from quirks import (
+    FAULTS,
+    Call,
+    Quirk,
+    QuirkServer,
+    Ticking,
+    hang,
+    html,
+    next_to_itself,
+    odd_headers,
+    outcome,
+    reset_mid_body,
+    searchset,
+    status,
+    truncated,
+    with_next,
+    zipped,
+)
 
 from cds_service.ehr.answers import Answer, Had
-from cds_service.ehr.client import MOST_PAGES, Breaker, Client, Question, Visit
+from cds_service.ehr.client import (
+    MOST_PAGE_BYTES,
+    MOST_PAGES,
+    MOST_VISIT_BYTES,
+    MOST_VISIT_ENTRIES,
+    Breaker,
+    Client,
+    Question,
+    Visit,
+)
 from cds_service.ehr.servers import Servers
 from cds_service.ehr.wire import Deadline, Lines
 from cds_service.hooks.request import FhirAuthorization
@@ -52,64 +84,174 @@ class Desk:
             return list(visit.ask({url: Question(url) for url in urls}).values())
 
 
+# Seconds of the desk's own clock that a call may take, and that a request takes. They are so long that no real wait
+# ever runs into them: what the clock says decides.
+BUDGET = 600.0
+COSTS = 1.0
+MakeDesk = Callable[..., Desk]
+
+
 @pytest.fixture
-def desk() -> Iterator[Any]:
-    """Makes a desk whose server answers so; a request costs a fifth of a second of a budget of one."""
+def desk() -> Iterator[MakeDesk]:
+    """Makes a desk whose server answers so. `also`: another server that the site allows."""
     with ExitStack() as open_:
 
-        def make(quirk: Any = None, budget: float = 1.0) -> Desk:
+        def make(
+            quirk: Quirk | None = None,
+            budget: float = BUDGET,
+            costs: float = COSTS,
+            tls: ssl.SSLContext | None = None,
+            also: str | None = None,
+        ) -> Desk:
             clock = Ticking()
-            server = open_.enter_context(QuirkServer(Ehr({PATIENT: CHART}), quirk, clock=clock).serving())
-            site = Site.from_table({"country": "US", "ehr": {"servers": [server.base]}})
+            quirks = QuirkServer(Ehr({PATIENT: CHART}), quirk, clock=clock, costs=costs, tls=tls)
+            server = open_.enter_context(quirks.serving())
+            allowed = [server.base, also] if also else [server.base]
+            site = Site.from_table({"country": "US", "ehr": {"servers": allowed}})
             return Desk(server, Client(Servers(site), budget=budget, clock=clock), clock)
 
         yield make
 
 
+@pytest.fixture
+def elsewhere() -> Iterator[QuirkServer]:
+    """A server that must never hear of her. Any socket to it counts."""
+    with QuirkServer(Ehr({PATIENT: CHART})).serving() as server:
+        yield server
+
+
 # ---- What is sent
 
 
-def test_the_token_and_no_cookie_of_an_earlier_call(desk: Any) -> None:
+@pytest.mark.conforms("F-1")
+def test_the_token_and_no_cookie_of_an_earlier_page_or_call(desk: MakeDesk) -> None:
     def with_cookie(call: Call) -> None:
-        call.send_json(call.honest(), Set_Cookie="session=abc; Path=/")
+        page = searchset()
+        if "page=2" not in call.query:
+            page = with_next(page, "Condition?page=2")
+        call.send_json(page, Set_Cookie="session=abc; Path=/")
 
     made = desk(with_cookie)
-    made.ask(URL)
-    made.ask(URL)
-    assert [call.headers["Authorization"] for call in made.server.heard] == [f"Bearer {TOKEN}"] * 2
+    assert made.ask(URL)[0].had is Had.WHOLE
+    assert made.ask(URL)[0].had is Had.WHOLE
+    assert [call.headers["Authorization"] for call in made.server.heard] == [f"Bearer {TOKEN}"] * 4
     assert not [call for call in made.server.heard if "Cookie" in call.headers]
 
 
-def test_a_call_without_leave_sends_no_token(desk: Any) -> None:
+def test_the_token_stands_in_no_url_and_in_no_other_header(desk: MakeDesk) -> None:
+    made = desk()
+    made.ask(URL)
+    (call,) = made.server.heard
+    assert TOKEN not in call.query
+    assert [name for name, value in call.headers.items() if TOKEN in value] == ["Authorization"]
+
+
+def test_a_call_without_leave_sends_no_token(desk: MakeDesk) -> None:
     made = desk()
     with made.client.visit(made.server.base, None) as visit:
         visit.ask({"a": Question(URL)})
     assert "Authorization" not in made.server.heard[0].headers
 
 
-def test_no_proxy_and_no_netrc_of_the_machine_is_used(
-    desk: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    netrc = tmp_path / "netrc"
+@pytest.mark.parametrize(
+    ("seconds", "had"), [(None, Had.WHOLE), (1, Had.WHOLE), (0, None), (-1, None)], ids=["unsaid", "1", "0", "-1"]
+)
+@pytest.mark.conforms("F-2")
+def test_a_token_that_has_expired_is_sent_nowhere(desk: MakeDesk, seconds: int | None, had: Had | None) -> None:
+    made = desk(costs=0.0)
+    visit = made.client.visit(made.server.base, replace(AUTHORIZATION, expires_in=seconds))
+    if visit is None:
+        assert had is None
+        assert made.server.connections == 0
+    else:
+        with visit:
+            assert visit.ask({"a": Question(URL)})["a"].had is had
+
+
+@pytest.mark.parametrize(("seconds", "pages"), [(40, 4), (41, 5)])
+def test_a_token_is_not_sent_after_it_has_expired(desk: MakeDesk, seconds: int, pages: int) -> None:
+    """Each request takes 10 s: the fifth would begin at 40 s."""
+    made = desk(paged(9), costs=10.0)
+    visit = made.client.visit(made.server.base, replace(AUTHORIZATION, expires_in=seconds))
+    assert visit is not None
+    with visit:
+        visit.ask({"a": Question(URL)})
+    assert len(made.server.heard) == pages
+
+
+def use_the_machine(monkeypatch: pytest.MonkeyPatch, folder: Path, proxy: str) -> None:
+    """What a machine may have set for every program on it."""
+    netrc = folder / "netrc"
     netrc.write_text("machine 127.0.0.1 login clerk password s3cret\n")
     netrc.chmod(0o600)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.setitem(os.environ, name, "http://127.0.0.1:1")
+        for written in (name, name.upper()):
+            monkeypatch.setitem(os.environ, written, proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setitem(os.environ, "NETRC", str(netrc))
+
+
+@pytest.mark.parametrize("authorization", [AUTHORIZATION, None], ids=["with a token", "without"])
+def test_no_proxy_and_no_netrc_of_the_machine_is_used(
+    desk: MakeDesk,
+    elsewhere: QuirkServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    authorization: FhirAuthorization | None,
+) -> None:
+    use_the_machine(monkeypatch, tmp_path, elsewhere.origin)
     made = desk()
-    assert made.ask(URL)[0].had is Had.WHOLE
-    assert made.server.heard[0].headers["Authorization"] == f"Bearer {TOKEN}"
+    visit = made.client.visit(made.server.base, authorization)
+    assert visit is not None
+    with visit:
+        assert visit.ask({"a": Question(URL)})["a"].had is Had.WHOLE
+    (call,) = made.server.heard
+    assert call.query == URL  # to a proxy the whole URL would be sent
+    assert call.headers.get("Authorization") == (f"Bearer {TOKEN}" if authorization else None)
+    assert elsewhere.connections == 0
+
+
+# ---- What is said about it
+
+
+SILENT: dict[str, Quirk | None] = {
+    "a sound answer": None,
+    "a refusal": status(403),
+    "a failure": status(500),
+    "HTML": html,
+    "half a JSON": truncated,
+    "a JSON with a name in it": lambda call: call.send(b"{CANARYNAME"),
+    "a reset": reset_mid_body,
+    "odd headers": odd_headers,
+    "no HTTP": lambda call: call.send_raw(f"{TOKEN} CANARYNAME {PATIENT}\r\n".encode()),
+    "a redirect with her id": status(302, Location=f"https://elsewhere.example/fhir/{URL}"),
+    "a next link with her id": lambda call: call.send_json(
+        with_next(call.honest(), f"https://elsewhere.example/fhir/{URL}")
+    ),
+    "an odd link": lambda call: call.send_json(with_next(call.honest(), f"http://[::{PATIENT}")),
+    "an encoding with a name": lambda call: call.send(b"{}", Content_Encoding="CANARYNAME"),
+}
 
 
 @pytest.mark.conforms("F-2")
-@pytest.mark.parametrize("answers", [None, status(500), status(403), lambda call: call.send(b"{CANARYNAME", 200)])
+@pytest.mark.parametrize("answers", SILENT)
 def test_no_log_at_any_level_holds_the_token_the_patient_or_the_chart(
-    desk: Any, caplog: pytest.LogCaptureFixture, answers: Any
+    desk: MakeDesk, caplog: pytest.LogCaptureFixture, answers: str
 ) -> None:
-    caplog.set_level(logging.DEBUG)
-    desk(answers).ask(URL)
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.root.manager.loggerDict))]
+    for logger in loggers:
+        caplog.set_level(logging.DEBUG, logger=logger.name)
+    made = desk(SILENT[answers])
+    (answer,) = made.ask(URL)
+    made.client.visit(f"https://elsewhere.example/{PATIENT}", AUTHORIZATION)
+    made.client.visit(made.server.base, replace(AUTHORIZATION, expires_in=0))
+    logging.getLogger("cds_service").debug("heard")
     said = caplog.text + "".join(str(vars(record)) for record in caplog.records)
-    assert not [canary for canary in (TOKEN, PATIENT, "CANARYNAME") if canary in said]
+    said += f"{answer!r}{Question(URL)!r}{AUTHORIZATION!r}"
+    assert "heard" in said
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not [canary for canary in (TOKEN, PATIENT, "CANARYNAME", "127.0.0.1") if canary in said]
 
 
 # ---- Where it stops
@@ -130,20 +272,54 @@ def paged(last: int) -> Any:
 
 
 @pytest.mark.parametrize(("pages", "had"), [(1, Had.WHOLE), (MOST_PAGES, Had.WHOLE), (MOST_PAGES + 1, Had.CUT_SHORT)])
-def test_pages_are_followed_up_to_a_cap(desk: Any, pages: int, had: Had) -> None:
+def test_pages_are_followed_up_to_a_cap(desk: MakeDesk, pages: int, had: Had) -> None:
     made = desk(paged(pages), budget=60.0)
     (answer,) = made.ask(URL)
     assert (len(answer.entries), answer.had) == (min(pages, MOST_PAGES), had)
     assert len(made.server.heard) == min(pages, MOST_PAGES)
 
 
-@pytest.mark.parametrize(("budget", "pages"), [(0.61, 4), (0.59, 3)])
-def test_no_page_is_asked_for_when_the_budget_is_spent(desk: Any, budget: float, pages: int) -> None:
-    """Each takes 0.2 s: the fourth may begin at 0.6 s."""
-    made = desk(paged(9), budget=budget)
+@pytest.mark.parametrize(("budget", "asked", "came"), [(60.0, 3, 2), (61.0, 4, 3)])
+def test_no_page_is_asked_for_when_the_budget_is_spent(desk: MakeDesk, budget: float, asked: int, came: int) -> None:
+    """Each takes 20 s: the third comes at 60 s, which is too late with a budget of 60 s, and in time with 61 s."""
+    made = desk(paged(9), budget=budget, costs=20.0)
     (answer,) = made.ask(URL)
-    assert answer.had is Had.CUT_SHORT
-    assert len(made.server.heard) <= pages
+    assert (answer.had, len(answer.entries)) == (Had.CUT_SHORT, came)
+    assert len(made.server.heard) == asked
+
+
+def test_all_questions_of_a_call_share_one_budget(desk: MakeDesk) -> None:
+    made = desk(budget=60.0, costs=59.0)
+    with made.visit() as visit:
+        first = visit.ask({"a": Question(URL)})["a"]
+        made.clock.tick(1.0)
+        later = visit.ask({"b": Question(f"Patient/{PATIENT}")})["b"]
+    assert (first.had, later.had) == (Had.WHOLE, Had.FAILED)
+    assert len(made.server.heard) == 1
+
+
+def test_pages_that_were_at_hand_stay_when_the_rest_does_not_come(desk: MakeDesk) -> None:
+    """The first page came as prefetch."""
+    made = desk(status(500))
+    with made.visit() as visit:
+        answer = visit.ask({"a": Question("Condition?page=2", (searchset(CHART[1]),))})["a"]
+    assert (answer.had, len(answer.entries)) == (Had.CUT_SHORT, 1)
+
+
+def test_a_page_that_leads_to_itself_is_read_once(desk: MakeDesk) -> None:
+    made = desk(next_to_itself)
+    assert made.ask(URL)[0].had is Had.CUT_SHORT
+    assert len(made.server.heard) == 1
+
+
+def test_two_pages_that_lead_to_each_other_are_read_once_each(desk: MakeDesk) -> None:
+    def answer(call: Call) -> None:
+        to = "Condition?page=1" if "page=2" in call.query else "Condition?page=2"
+        call.send_json(with_next(searchset(), to))
+
+    made = desk(answer)
+    assert made.ask("Condition?page=1")[0].had is Had.CUT_SHORT
+    assert [call.query for call in made.server.heard] == ["Condition?page=1", "Condition?page=2"]
 
 
 @pytest.mark.parametrize(
@@ -166,13 +342,132 @@ def test_no_page_is_asked_for_when_the_budget_is_spent(desk: Any, budget: float,
     ],
 )
 @pytest.mark.conforms("P-3", "F-1")
-def test_the_next_page_lies_below_the_base_or_nowhere(desk: Any, more: str, follows: bool) -> None:
+def test_the_next_page_lies_below_the_base_or_nowhere(desk: MakeDesk, more: str, follows: bool) -> None:
     made = desk()
     with made.visit() as visit:
         found = visit.next_url(more.replace("{base}", made.server.base), f"{made.server.base}/Condition?patient=x")
     assert (found is not None) is follows
     if found is not None:
         assert found.startswith(made.server.base)
+
+
+HER = f"Condition?patient={PATIENT}"
+# {origin} and {base} are the allowed server's, {other} is the origin of another one, {address} its host and port.
+ELSEWHERE = [
+    *("{other}/fhir/" + HER, "//{address}/fhir/" + HER, "{other}/fhir", "{origin}@{address}/fhir/" + HER),
+    *("{origin}.evil.example/fhir/" + HER, "{base}@{address}/" + HER, "{origin}/fhir-evil/" + HER, "{base}-evil/" + HER),
+    *("{origin}/" + HER, "{origin}/", "{base}/../admin/" + HER, "/" + HER, "../" + HER, "{base}/%2e%2e/admin/" + HER),
+    *("{origin}\\@{address}/fhir/" + HER, "http://[::1", "ftp://{address}/fhir/" + HER, "{base}/\t/" + HER),
+]  # fmt: skip
+
+
+def led(place: str, server: QuirkServer, other: QuirkServer) -> str:
+    """The URL that is meant by a row of that table."""
+    address = other.origin.removeprefix("http://")
+    return place.format(origin=server.origin, base=server.base, other=other.origin, address=address)
+
+
+@pytest.mark.conforms("P-3", "F-1", "J-2")
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_no_next_link_leads_elsewhere(desk: MakeDesk, elsewhere: QuirkServer, place: str) -> None:
+    made = desk(lambda call: call.send_json(with_next(call.honest(), led(place, made.server, elsewhere))))
+    (answer,) = made.ask(URL)
+    assert (answer.had, len(answer.entries)) == (Had.CUT_SHORT, 1)
+    assert [call.query for call in made.server.heard] == [URL]
+    assert elsewhere.connections == 0
+
+
+@pytest.mark.conforms("F-1")
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_no_question_leads_elsewhere(desk: MakeDesk, elsewhere: QuirkServer, place: str) -> None:
+    """Not even to a server that the site allows, too: this token is not for it."""
+    made = desk(also=elsewhere.base)
+    assert [answer.had for answer in made.ask(led(place, made.server, elsewhere))] == [Had.FAILED]
+    assert made.server.heard == []
+    assert elsewhere.connections == 0
+
+
+@pytest.mark.conforms("F-1")
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("place", ["{other}/fhir/" + HER, "{origin}/fhir/Condition?page=2", "/"])
+def test_no_redirect_is_followed(desk: MakeDesk, elsewhere: QuirkServer, place: str, code: int) -> None:
+    made = desk(lambda call: call.send(b"{}", code, Location=led(place, made.server, elsewhere)))
+    assert made.ask(URL)[0].had is Had.FAILED
+    assert [call.query for call in made.server.heard] == [URL]
+    assert elsewhere.connections == 0
+
+
+# ---- How much is read
+
+
+def blown_up(bundle: Json, size: int) -> bytes:
+    """This Bundle in so many bytes."""
+    return json.dumps(bundle).encode().ljust(size)
+
+
+@pytest.mark.parametrize("is_zipped", [False, True], ids=["plain", "zipped"])
+@pytest.mark.parametrize(("size", "had"), [(MOST_PAGE_BYTES, Had.WHOLE), (MOST_PAGE_BYTES + 1, Had.FAILED)])
+def test_a_page_has_a_largest_size(desk: MakeDesk, size: int, had: Had, is_zipped: bool) -> None:
+    """What counts is what it unzips to."""
+
+    def answers(call: Call) -> None:
+        body = blown_up(call.honest(), size)
+        if is_zipped:
+            call.send(gzip.compress(body, 1), Content_Encoding="gzip")
+        else:
+            call.send(body)
+
+    (answer,) = desk(answers).ask(URL)
+    assert (answer.had, len(answer.entries)) == (had, 1 if had is Had.WHOLE else 0)
+
+
+@pytest.mark.parametrize(("over", "had"), [(0, Had.WHOLE), (1, Had.CUT_SHORT)])
+def test_all_pages_of_a_call_have_a_largest_size(desk: MakeDesk, over: int, had: Had) -> None:
+    """A few large pages and two small ones that fill what is left, or that are one byte too many."""
+    large = MOST_VISIT_BYTES // MOST_PAGE_BYTES - 1
+    sizes = [MOST_PAGE_BYTES] * large + [MOST_PAGE_BYTES - 1_000, 1_000 + over]
+    assert sum(sizes) == MOST_VISIT_BYTES + over
+
+    def answers(call: Call) -> None:
+        number = int(call.query.partition("page=")[2] or 1)
+        page = searchset({**CHART[1], "id": f"c{number}"})
+        if number < len(sizes):
+            page = with_next(page, f"Condition?page={number + 1}")
+        call.send(gzip.compress(blown_up(page, sizes[number - 1]), 1), Content_Encoding="gzip")
+
+    made = desk(answers)
+    (answer,) = made.ask(URL)
+    assert (answer.had, len(answer.entries)) == (had, len(sizes) - over)
+
+
+def test_all_questions_of_a_call_share_one_largest_size(desk: MakeDesk) -> None:
+    made = desk(lambda call: call.send(gzip.compress(blown_up(call.honest(), MOST_PAGE_BYTES), 1), Content_Encoding="gzip"))
+    within = MOST_VISIT_BYTES // MOST_PAGE_BYTES
+    with made.visit() as visit:
+        first = visit.ask({f"{n}": Question(URL) for n in range(within)})
+        later = visit.ask({"one more": Question(URL)})
+    assert {answer.had for answer in first.values()} == {Had.WHOLE}
+    assert later["one more"].had is Had.FAILED
+
+
+@pytest.mark.parametrize(("count", "had"), [(MOST_VISIT_ENTRIES, Had.WHOLE), (MOST_VISIT_ENTRIES + 1, Had.CUT_SHORT)])
+def test_all_pages_of_a_call_have_a_largest_number_of_entries(desk: MakeDesk, count: int, had: Had) -> None:
+    def answers(call: Call) -> None:
+        begin = int(call.query.partition("from=")[2] or 0)
+        rows = [{**CHART[1], "id": f"c{n}"} for n in range(begin, min(begin + 2_500, count))]
+        page = searchset(*rows)
+        if begin + 2_500 < count:
+            page = with_next(page, f"Condition?from={begin + 2_500}")
+        call.send_json(page)
+
+    (answer,) = desk(answers).ask(URL)
+    assert (answer.had, len(answer.entries)) == (had, MOST_VISIT_ENTRIES)
+
+
+# ---- What an answer means
+
+
+LATER = "Wed, 21 Oct 2099 07:28:00 GMT"
 
 
 @pytest.mark.parametrize(
@@ -190,16 +485,57 @@ def test_the_next_page_lies_below_the_base_or_nowhere(desk: Any, more: str, foll
         (503, Had.FAILED),
     ],
 )
-def test_what_a_status_means(desk: Any, code: int, had: Had) -> None:
-    def answers(call: Call) -> None:
-        call.send_json(call.honest() if code == 200 else {}, code)
-
-    made = desk(answers)
+@pytest.mark.parametrize("body", [{}, outcome("error", "processing")], ids=["without a word", "with an outcome"])
+def test_what_a_status_means(desk: MakeDesk, code: int, had: Had, body: Json) -> None:
+    made = desk(lambda call: call.send_json(call.honest() if code == 200 else body, code))
     assert made.ask(URL)[0].had is had
     assert len(made.server.heard) == 1  # never a second try while a clinician waits
 
 
-def test_one_failure_costs_one_answer(desk: Any) -> None:
+@pytest.mark.parametrize("retry_after", ["0", "1", "3600", LATER, "soon"])
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_server_that_says_when_to_come_again_is_not_waited_for(desk: MakeDesk, code: int, retry_after: str) -> None:
+    made = desk(status(code, Retry_After=retry_after))
+    begun = made.clock()
+    assert made.ask(URL)[0].had is Had.FAILED
+    assert len(made.server.heard) == 1
+    assert made.clock() - begun == COSTS
+
+
+CONDITION = CHART[1]
+BODIES: list[tuple[str, str, bytes, Had]] = [
+    # what came, what was asked, the body, and how it was had
+    ("an empty searchset", URL, b'{"resourceType":"Bundle","type":"searchset"}', Had.WHOLE),
+    ("HTML", URL, b"<!DOCTYPE html><title>Sign in</title>", Had.FAILED),
+    ("XML", URL, b'<Bundle xmlns="http://hl7.org/fhir"/>', Had.FAILED),
+    ("nothing", URL, b"", Had.FAILED),
+    ("null", URL, b"null", Had.FAILED),
+    ("half a JSON", URL, json.dumps(searchset(CONDITION)).encode()[:-1], Had.FAILED),
+    ("two JSONs", URL, b'{"resourceType":"Bundle","type":"searchset"}{}', Had.FAILED),
+    ("no UTF-8", URL, b'{"resourceType":"Bundle","type":"searchset","x":"\xff"}', Had.FAILED),
+    ("a Bundle of no type", URL, b'{"resourceType":"Bundle"}', Had.FAILED),
+    ("a Bundle of another type", URL, b'{"resourceType":"Bundle","type":"batch-response"}', Had.FAILED),
+    ("no resource", URL, b'{"type":"searchset"}', Had.FAILED),
+    ("the resource alone", URL, json.dumps(CONDITION).encode(), Had.FAILED),
+    ("an error", URL, json.dumps(outcome("error", "exception")).encode(), Had.FAILED),
+    ("a warning", URL, json.dumps(outcome("warning", "processing")).encode(), Had.FAILED),
+    ("a refusal", URL, json.dumps(outcome("error", "forbidden")).encode(), Had.RESTRICTED),
+    ("a read", f"Patient/{PATIENT}", json.dumps(CHART[0]).encode(), Had.WHOLE),
+    ("a Bundle for a read", f"Patient/{PATIENT}", json.dumps(searchset(CHART[0])).encode(), Had.FAILED),
+    ("an error for a read", f"Patient/{PATIENT}", json.dumps(outcome("error", "exception")).encode(), Had.FAILED),
+    ("half a read", f"Patient/{PATIENT}", json.dumps(CHART[0]).encode()[:-1], Had.FAILED),
+]
+
+
+@pytest.mark.parametrize(("url", "body", "had"), [row[1:] for row in BODIES], ids=[row[0] for row in BODIES])
+def test_what_a_body_means(desk: MakeDesk, url: str, body: bytes, had: Had) -> None:
+    (answer,) = desk(lambda call: call.send(body)).ask(url)
+    assert answer.had is had
+    if had is not Had.WHOLE:
+        assert answer.entries == ()
+
+
+def test_one_failure_costs_one_answer(desk: MakeDesk) -> None:
     def answers(call: Call) -> None:
         if call.kind == "Procedure":
             call.reset()
@@ -213,19 +549,45 @@ def test_one_failure_costs_one_answer(desk: Any) -> None:
 # ---- A server that is left alone
 
 
-def test_five_failures_in_a_row_close_the_door_for_ten_seconds() -> None:
-    clock = Ticking()
+def failed(times: int, clock: Ticking) -> Breaker:
     breaker = Breaker(clock)
-    for _ in range(4):
+    for _ in range(times):
         breaker.heard(well=False)
+    return breaker
+
+
+@pytest.mark.parametrize(("failures", "is_open"), [(Breaker.FAILURES - 1, True), (Breaker.FAILURES, False)])
+def test_failures_in_a_row_close_the_door(failures: int, is_open: bool) -> None:
+    assert failed(failures, Ticking()).lets_through() is is_open
+
+
+@pytest.mark.parametrize(("pause", "is_open"), [(-0.001, False), (0.0, True)])
+def test_the_door_opens_after_a_pause(pause: float, is_open: bool) -> None:
+    clock = Ticking()
+    breaker = failed(Breaker.FAILURES, clock)
+    clock.tick(Breaker.PAUSE_SECONDS + pause)
+    assert breaker.lets_through() is is_open
+
+
+@pytest.mark.parametrize(("pause", "is_open"), [(-0.001, False), (0.0, True)])
+@pytest.mark.parametrize("heard", [False, None], ids=["it failed again", "nothing was heard of it"])
+def test_after_the_pause_one_call_may_see(heard: bool | None, pause: float, is_open: bool) -> None:
+    clock = Ticking()
+    breaker = failed(Breaker.FAILURES, clock)
+    clock.tick(Breaker.PAUSE_SECONDS)
     assert breaker.lets_through()
-    breaker.heard(well=False)
-    assert not breaker.lets_through()
-    clock.tick(9.9)
-    assert not breaker.lets_through()
-    clock.tick(0.2)
-    assert breaker.lets_through()  # one may, to see
-    assert not breaker.lets_through()
+    assert not breaker.lets_through()  # the others wait for what it finds
+    if heard is not None:
+        breaker.heard(well=heard)
+    clock.tick(Breaker.PAUSE_SECONDS + pause)
+    assert breaker.lets_through() is is_open
+
+
+def test_one_success_opens_the_door_for_all() -> None:
+    clock = Ticking()
+    breaker = failed(Breaker.FAILURES, clock)
+    clock.tick(Breaker.PAUSE_SECONDS)
+    assert breaker.lets_through()
     breaker.heard(well=True)
     assert breaker.lets_through()
     assert breaker.lets_through()
@@ -238,35 +600,133 @@ def test_one_success_among_failures_keeps_the_door_open() -> None:
     assert breaker.lets_through()
 
 
-def test_a_server_that_failed_five_calls_is_not_asked_again_until_the_pause_is_over(desk: Any) -> None:
+def test_a_server_that_failed_five_calls_is_not_asked_again_until_the_pause_is_over(desk: MakeDesk) -> None:
     made = desk(status(500))
-    for _ in range(5):
+    for _ in range(Breaker.FAILURES):
         made.ask(URL)
     assert made.ask(URL)[0].had is Had.FAILED
-    assert len(made.server.heard) == 5
-    made.clock.tick(10.1)
+    assert len(made.server.heard) == Breaker.FAILURES
+    made.clock.tick(Breaker.PAUSE_SECONDS)
     made.server.quirk = None
     assert made.ask(URL)[0].had is Had.WHOLE
     assert made.ask(URL)[0].had is Had.WHOLE
-    assert len(made.server.heard) == 7
+    assert len(made.server.heard) == Breaker.FAILURES + 2
 
 
-def test_a_refusal_is_an_answer_and_closes_no_door(desk: Any) -> None:
-    made = desk(status(403))
-    for _ in range(7):
+def test_each_server_has_a_door_of_its_own(desk: MakeDesk, elsewhere: QuirkServer) -> None:
+    made = desk(status(500), also=elsewhere.base)
+    for _ in range(Breaker.FAILURES + 1):
         made.ask(URL)
-    assert len(made.server.heard) == 7
+    assert len(made.server.heard) == Breaker.FAILURES
+    other = made.client.visit(f"{elsewhere.base}/", AUTHORIZATION)  # the same server, otherwise written
+    assert other is not None
+    with other:
+        assert other.ask({"a": Question(URL)})["a"].had is Had.WHOLE
 
 
-def test_a_visit_that_asks_nothing_wastes_no_try(desk: Any) -> None:
+@pytest.mark.parametrize(
+    ("answers", "closes"),
+    [
+        pytest.param(status(500), True, id="500"),
+        pytest.param(status(503), True, id="503"),
+        pytest.param(status(429), True, id="429"),
+        pytest.param(lambda call: call.reset(), True, id="a reset"),
+        pytest.param(reset_mid_body, True, id="a reset in the body"),
+        pytest.param(status(499), False, id="499"),
+        pytest.param(status(400), False, id="400"),
+        pytest.param(status(401), False, id="401"),
+        pytest.param(status(403), False, id="403"),
+        pytest.param(status(404), False, id="404"),
+        pytest.param(html, False, id="HTML"),
+        pytest.param(truncated, False, id="half a JSON"),
+        pytest.param(zipped, False, id="a sound answer"),
+    ],
+)
+def test_a_refusal_is_an_answer_and_closes_no_door(desk: MakeDesk, answers: Quirk, closes: bool) -> None:
+    made = desk(answers)
+    for _ in range(Breaker.FAILURES + 1):
+        made.ask(URL)
+    assert len(made.server.heard) == Breaker.FAILURES + (not closes)
+
+
+def test_one_answer_among_failures_is_an_answer(desk: MakeDesk) -> None:
+    def answers(call: Call) -> None:
+        if call.kind == "Procedure":
+            call.reset()
+        else:
+            call.send_json(call.honest())
+
+    made = desk(answers)
+    for _ in range(Breaker.FAILURES + 1):
+        made.ask(f"Procedure?patient={PATIENT}", URL)
+    assert made.server.asked.count("Condition") == Breaker.FAILURES + 1
+
+
+def test_a_visit_that_asks_nothing_wastes_no_try(desk: MakeDesk) -> None:
     made = desk(status(500))
     for _ in range(5):
         made.ask(URL)
-    made.clock.tick(10.1)
+    made.clock.tick(Breaker.PAUSE_SECONDS)
     with made.visit():
         pass
     made.server.quirk = None
     assert made.ask(URL)[0].had is Had.WHOLE
+
+
+# ---- Whom it trusts
+
+
+class Authority:
+    """Signs certificates, and is one that nobody trusts who was not told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key, self._cert = self._made("An invented authority", None, 2999)
+        self.file = folder / "authority.pem"
+        self.file.write_bytes(self._pem(self._cert))
+
+    def server(self, name: str, *, until: int = 2999) -> ssl.SSLContext:
+        """What a server of this name shows; its certificate ends with this year's first day."""
+        key, cert = self._made(name, name, until)
+        file = self._folder / f"{name}-{until}.pem"
+        file.write_bytes(self._pem(cert) + self._key_pem(key))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def _made(self, called: str, host: str | None, until: int) -> tuple[Any, Any]:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, called)])
+        issuer = name if host is None else self._cert.subject
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime(2000, 1, 1, tzinfo=UTC))
+            .not_valid_after(datetime(until, 1, 1, tzinfo=UTC))
+            .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
+        )
+        if host is not None:
+            built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        return key, built.sign(key if host is None else self._key, hashes.SHA256())
+
+    @staticmethod
+    def _pem(cert: Any) -> bytes:
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        return bytes(cert.public_bytes(Encoding.PEM))
+
+    @staticmethod
+    def _key_pem(key: Any) -> bytes:
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+        return bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 # ---- A machine under load
@@ -295,7 +755,7 @@ def test_a_connection_that_is_reset_while_it_is_made_is_a_failure_like_any_other
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_an_unreadable_page_costs_its_own_answer(desk: Any) -> None:
+def test_an_unreadable_page_costs_its_own_answer(desk: MakeDesk) -> None:
     odd: list[Any] = [
         {"resourceType": "Bundle", "type": "searchset", "link": [1, None, {"relation": "next", "url": 7}]},
         {"resourceType": "Bundle", "type": "searchset", "entry": {"resource": 1}},

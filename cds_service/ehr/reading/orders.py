@@ -213,7 +213,15 @@ class _Reader:
         for concept in medication_concepts(order, self.pool):
             for text in texts(concept):
                 found |= self.dosages.strengths_in(text)
+            found |= set(self._strengths_of_local(concept))
         return found
+
+    def _strengths_of_local(self, concept: object) -> Iterator[Fraction]:
+        """What the site's own file says of the products behind its codes."""
+        named = {(c.get("system"), c.get("code")) for c in codings(concept) if isinstance(c, Mapping)}
+        for row in self.knowledge.local:
+            if row.strength_mg_per_ml is not None and any((row.system, code) in named for code in row.codes):
+                yield Fraction(row.strength_mg_per_ml)
 
 
 def _said_singly(concept: object) -> Iterator[dict[str, Any]]:

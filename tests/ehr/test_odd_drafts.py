@@ -1,0 +1,91 @@
+"""A draft that an EHR wrote oddly: it is corrected whole and clean, or not at all, and costs no card."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from datetime import datetime
+from typing import Any
+
+import pytest
+from ehr import request_for
+from encoding import Json, read_cases, site_of
+
+from cds_service.advisor import Advisor
+from cds_service.hooks.request import service_for
+from cds_service.knowledge import Knowledge
+from cds_service.rendering.wording import Wording
+from cds_service.settings import Site
+from cds_service.web.app import create_app
+
+CASE = next(case for case in read_cases() if case.id == "B151b")  # 15.5 mg drafted, 14 mg computed
+
+
+@pytest.fixture(scope="module")
+def advisor(knowledge: Knowledge, wording: Wording, now: datetime) -> Advisor:
+    return Advisor(knowledge, wording, Site.from_table(site_of(CASE)), lambda: now)
+
+
+def cards_with(advisor: Advisor, now: datetime, change: Json) -> list[Json]:
+    body = deepcopy(json.loads(json.dumps(request_for(CASE, now, advisor.discovery()))))
+    drafts = [entry["resource"] for entry in body["context"]["draftOrders"]["entry"]]
+    (draft,) = [one for one in drafts if one["resourceType"] == "MedicationRequest"]
+    draft.update(change)
+    answer = create_app(advisor).test_client().post(f"/cds-services/{service_for(CASE['hook']).id}", json=body)
+    assert answer.status_code == 200
+    return answer.get_json()["cards"]
+
+
+def updates(cards: list[Json]) -> list[Json]:
+    found = [action for card in cards for s in card.get("suggestions", ()) for action in s["actions"]]
+    return [action["resource"] for action in found if action["type"] == "update"]
+
+
+@pytest.mark.parametrize(
+    ("change", "corrected"),
+    [
+        ({}, True),
+        ({"category": {"text": "inpatient"}}, True),  # the public Sandbox
+        ({"note": []}, True),
+        ({"note": None}, True),
+        ({"extension": []}, True),
+        ({"meta": {}}, True),
+        ({"subject": {}}, True),
+        ({"subject": None}, True),
+        ({"note": [{"text": " "}]}, True),
+        ({"category": [{"coding": []}]}, True),
+        ({"identifier": [{"system": "", "value": "7"}]}, True),
+        ({"priority": "stat"}, True),
+        ({"priority": "soon"}, False),
+        ({"priority": {}}, True),
+        ({"priority": ["stat"]}, False),
+        ({"intent": ["order"]}, False),
+        ({"intent": "wish"}, False),
+        ({"vendorSays": 1}, False),
+        ({"authoredOn": "yesterday"}, False),
+    ],
+)
+def test_a_draft_is_corrected_clean_or_not_at_all(
+    advisor: Advisor, now: datetime, change: Json, corrected: bool
+) -> None:
+    cards = cards_with(advisor, now, change)
+    assert "KETORDER" in [card["source"]["topic"]["code"] for card in cards]
+    assert bool(updates(cards)) is corrected
+    for resource in updates(cards):
+        assert resource["status"] == "draft"
+        assert resource["subject"]["reference"].endswith(CASE.slug)
+        assert "null" not in json.dumps(resource)
+
+
+@pytest.mark.parametrize("status", [{"code": "draft"}, ["draft"], 7, True])
+def test_a_status_that_is_none_costs_no_evaluation(
+    advisor: Advisor, now: datetime, status: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    cards = cards_with(advisor, now, {"status": status})
+    assert "evaluation failed" not in caplog.text
+    assert updates(cards) == []
+
+
+@pytest.mark.parametrize("status", ["active", "completed", "on-hold"])
+def test_what_is_signed_is_not_touched(advisor: Advisor, now: datetime, status: str) -> None:
+    assert updates(cards_with(advisor, now, {"status": status})) == []
