@@ -26,6 +26,7 @@ from cds_service.rendering.wording import load_wording
 from cds_service.settings import DEFAULT_SITE, Settings, Site
 
 if TYPE_CHECKING:
+    from cds_service.explanations import Explanations
     from cds_service.rehearsal import Response
 
 app = typer.Typer(
@@ -68,14 +69,20 @@ def serve(
     if not _is_loopback(host):
         _stop(f"--insecure listens on loopback only: {host} could be reached from elsewhere.")
     from cds_service.audit import Audit
+    from cds_service.explanations import Explanations
     from cds_service.web.app import create_app
     from cds_service.web.server import serve as listen
 
-    advisor = _advisor(_site(site), _now, fhir_servers=tuple(fhir_server or ()))
     settings = Settings.from_environment()
+    explanations = None
+    if settings.explanation_key is not None:
+        base = settings.public_base_url or ""
+        explanations = Explanations.at(settings.explanations, settings.explanation_key, base)
+    advisor = _advisor(_site(site), _now, fhir_servers=tuple(fhir_server or ()), explanations=explanations)
     app = create_app(advisor, audit=Audit.at(settings.database), origins=settings.cors_origins)
     typer.echo("Without authentication: for this machine only.")
-    listen(app, host, port, announce=f"CDS Hooks at {settings.public_base_url or '{url}'}/cds-services")
+    shown = f"CDS Hooks at {settings.public_base_url or '{url}'}/cds-services"
+    listen(app, host, port, announce=shown, opened=_reached_at(explanations))
 
 
 # The public CDS Hooks Sandbox calls services from the browser.
@@ -92,15 +99,17 @@ def demo(
     if not _is_loopback(host):
         _stop(f"The demonstration listens on loopback only: {host} could be reached from elsewhere.")
     from cds_service.audit import Audit
+    from cds_service.explanations import Explanations
     from cds_service.web.app import create_app
     from cds_service.web.demo import Demo, demo_site
     from cds_service.web.server import serve as listen
 
-    advisor = _advisor(demo_site(), _now)
+    explanations = Explanations.in_memory("")
+    advisor = _advisor(demo_site(), _now, explanations=explanations)
     if browser and port:
         Timer(1.0, webbrowser.open, (f"http://{host}:{port}/demo",)).start()
     app = create_app(advisor, demo=Demo(_now), audit=Audit.in_memory(), origins=(_SANDBOX,))
-    listen(app, host, port, announce="Demonstration at {url}/demo  (Ctrl-C to stop)")
+    listen(app, host, port, announce="Demonstration at {url}/demo  (Ctrl-C to stop)", opened=_reached_at(explanations))
 
 
 @app.command()
@@ -288,8 +297,23 @@ def _site(path: Path | None) -> Site:
     return DEFAULT_SITE if path is None else Site.from_file(path)
 
 
+def _reached_at(explanations: Explanations | None) -> Callable[[str], None]:
+    """Links lead to the public address; without one, to where the service listens."""
+
+    def opened(url: str) -> None:
+        if explanations is not None:
+            explanations.base = explanations.base or url
+
+    return opened
+
+
 def _advisor(
-    site: Site, clock: Callable[[], datetime], *, forgiven: str | None = None, fhir_servers: tuple[str, ...] = ()
+    site: Site,
+    clock: Callable[[], datetime],
+    *,
+    forgiven: str | None = None,
+    fhir_servers: tuple[str, ...] = (),
+    explanations: Explanations | None = None,
 ) -> Advisor:
     """The advisor of this site. Raises KnowledgeUnfit or SiteUnfit: refused at start, never at the bedside."""
     knowledge = load_knowledge(expansions=site.terminology)
@@ -298,7 +322,7 @@ def _advisor(
     if unfit := [line for line in defects(site, knowledge) if forgiven is None or forgiven not in line]:
         raise SiteUnfit(*unfit)
     sources = Sources.of(site, knowledge, fhir_servers)
-    return Advisor(knowledge, load_wording(knowledge=knowledge), site, clock, sources)
+    return Advisor(knowledge, load_wording(knowledge=knowledge), site, clock, sources, explanations)
 
 
 def _now() -> datetime:

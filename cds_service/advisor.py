@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cds_service.clinical.approval import approve
 from cds_service.clinical.consultation import Consultation, Encountered
@@ -32,19 +32,25 @@ from cds_service.ehr.reading.view import View
 from cds_service.ehr.relevance import is_clinician, is_relevant, orders_prevention
 from cds_service.ehr.units import Units
 from cds_service.ehr.wanted import USAGE, Wanted
-from cds_service.errors import ServiceError
+from cds_service.errors import ServiceError, StoreUnavailable
 from cds_service.hooks.discovery import discovery_document
 from cds_service.hooks.request import HOOKS, HookRequest, parse_request, service_at, service_for
+from cds_service.hooks.response import Link
 from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge
 from cds_service.rendering.cards import write, write_failed
-from cds_service.rendering.dialects import dialect_for
+from cds_service.rendering.dialects import Dialect, dialect_for
+from cds_service.rendering.explanation import heading, sections
 from cds_service.rendering.standing import Standing
 from cds_service.rendering.wording import Wording
 from cds_service.repeats import Repeats
 from cds_service.settings import Site
 
+if TYPE_CHECKING:
+    from cds_service.explanations import Explanations
+
 _log = logging.getLogger(__name__)
+_EXPLANATION: Final = "How the service thought"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,8 @@ class Advisor:
     """
     One site's advisor. `clock` tells the time as an aware datetime; a test hands in a fixed one.
 
-    `sources` says where charts come from: as the site file does, unless it is handed in.
+    `sources` says where charts come from: as the site file does, unless it is handed in. `explanations` is where the
+    thought behind each card is kept, if it is.
     """
 
     def __init__(
@@ -71,11 +78,13 @@ class Advisor:
         site: Site,
         clock: Callable[[], datetime],
         sources: Sources | None = None,
+        explanations: Explanations | None = None,
     ) -> None:
         self.knowledge = knowledge = knowledge.spoken_at(site)
         self.wording = wording
         self.site = site
         self.clock = clock
+        self.explanations = explanations
         self._units = Units(knowledge.units)
         self._wanted = Wanted.by(knowledge, roles=bool(site.role))
         self.sources = sources or Sources.of(site, knowledge)
@@ -103,9 +112,9 @@ class Advisor:
             consultation = self.consult(request, gather(request, self.sources), now)
             if request.extensions.filter_repeats or self.site.filter_repeats:
                 consultation = self._repeats.without(consultation, who)
-            cards = write(consultation, who, self.knowledge, self.wording, self.site, dialect)
+            cards = self._written(consultation, who, dialect)
             self._repeats.note(consultation, who)
-            return Advice(who, consultation, tuple(cards))
+            return Advice(who, consultation, cards)
         except ServiceError:
             raise
         except Exception as error:
@@ -115,6 +124,26 @@ class Advisor:
                 raise
             card = write_failed(who, self.knowledge, self.wording, self.site, now.date(), dialect)
             return Advice(who, None, (card,), failed=True)
+
+    def _written(self, consultation: Consultation, who: Encountered, dialect: Dialect) -> tuple[dict[str, Any], ...]:
+        """The cards, with a link to the whole thought where that is kept. Without its store they go out without one."""
+
+        def written(*links: Link) -> list[dict[str, Any]]:
+            return write(consultation, who, self.knowledge, self.wording, self.site, dialect, links=links)
+
+        if self.explanations is None or not consultation.plan.topics:
+            return tuple(written())
+        now = consultation.facts.now
+        place = self.explanations.place(f"{who.hook_instance}|{who.service_id}|{who.patient}|{who.user}", now)
+        cards = written(Link(_EXPLANATION, place.url))
+        knowledge = f"Knowledge {self.knowledge.version}, {self.knowledge.hash}"
+        try:
+            told = [*sections(consultation, cards, self.knowledge.says), ("Knowledge", [knowledge])]
+            self.explanations.keep(place, heading(who), told, now)
+        except StoreUnavailable:
+            _log.error("an explanation could not be kept: the cards go out without their link")
+            cards = written()
+        return tuple(cards)
 
     def consult(self, request: HookRequest, chart: Chart, now: datetime) -> Consultation:
         """From chart to plan. Pure: the same request, chart and instant give the same consultation."""

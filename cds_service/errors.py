@@ -6,10 +6,11 @@ ServiceError
 ├── ServiceUnknown
 ├── ChartUnavailable
 ├── StoreUnavailable
+├── ExplanationGone
 ├── KnowledgeUnfit
 └── SiteUnfit
 
-The first four answer a caller: each has an HTTP status and an OperationOutcome code. The last two are raised
+The first five answer a caller: each has an HTTP status and an OperationOutcome code. The last two are raised
 at start, never while a clinician waits. A message says what is missing and where it was expected. It never
 holds a value from a chart.
 """
@@ -55,6 +56,16 @@ class StoreUnavailable(ServiceError):
 
     status = 503
     code = "transient"
+
+
+class ExplanationGone(ServiceError):
+    """There is no such explanation, or no longer. Which of the two is nobody's business."""
+
+    status = 404
+    code = "not-found"
+
+    def __init__(self) -> None:
+        super().__init__("there is nothing here, or no longer: a link to an explanation lasts for a day")
 
 
 class KnowledgeUnfit(ServiceError):

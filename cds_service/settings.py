@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -210,13 +210,17 @@ class Settings:
     The environment, read once.
 
     `CDS_CORS_ORIGINS`: the origins, with commas between them, of browser clients that may call the services.
-    `CDS_PUBLIC_BASE_URL`: how callers reach us, when a proxy stands in between. `CDS_DATABASE`: a path (SQLite) or a
-    URL (PostgreSQL) where feedback is kept.
+    `CDS_DATABASE`: a path (SQLite) or a URL (PostgreSQL) where feedback is kept. `CDS_EXPLANATION_KEY`: with it the
+    thought behind each card is kept for a day, encrypted, at `CDS_EXPLANATIONS` (a path or a URL), and cards link to
+    it.
+    `CDS_PUBLIC_BASE_URL`: how callers reach us, when a proxy stands in between.
     """
 
     public_base_url: str | None = None
-    database: str = "cds-service.sqlite3"
+    database: str = field(default="cds-service.sqlite3", repr=False)  # a URL may hold a password
     cors_origins: tuple[str, ...] = ()
+    explanations: str = field(default="cds-explanations.sqlite3", repr=False)
+    explanation_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -229,7 +233,13 @@ class Settings:
             raise SiteUnfit(
                 "CDS_CORS_ORIGINS: not exact origins with commas between them, such as https://ehr.example.org"
             )
-        return cls(url or None, environment.get("CDS_DATABASE") or cls.database, origins)
+        return cls(
+            url or None,
+            environment.get("CDS_DATABASE") or cls.database,
+            origins,
+            environment.get("CDS_EXPLANATIONS") or cls.explanations,
+            environment.get("CDS_EXPLANATION_KEY") or None,
+        )
 
 
 def _in_a_line(where: str, defect: Any) -> str:

@@ -50,7 +50,11 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """The status, and every reason that was found on the way, in the tables' order."""
+    """
+    The status, and every reason that was found on the way, in the tables' order.
+
+    `not_met` are the ids of the contraindications and reviews that were answered, and are not so.
+    """
 
     status: Status
     contraindications: tuple[Met, ...]
@@ -59,6 +63,7 @@ class Eligibility:
     missing: tuple[Open, ...]
     confirm: tuple[Open, ...]
     configuration: tuple[str, ...]
+    not_met: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ def judge(
     # contraindication then blocks, a review reason is confirmed at the bedside.
     missing += _unanswered(contraindications, facts, unknown_inputs)
     confirm += _unanswered(reviews, facts, unknown_inputs)
+    weighed = {criterion.row.id for criterion in (*contraindications, *reviews)}
     against, to_review = _met(contraindications, facts), _met(reviews, facts)
     return Eligibility(
         status=_status(
@@ -115,6 +121,7 @@ def judge(
         missing=tuple(missing),
         confirm=tuple(confirm),
         configuration=configuration,
+        not_met=tuple(row.id for row in (*rows.contraindications, *rows.reviews) if row.id not in weighed),
     )
 
 

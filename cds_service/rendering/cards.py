@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from typing import Any, Final
@@ -21,7 +22,7 @@ from cds_service.clinical.plan import Topic as Planned
 from cds_service.clinical.risk import Tier
 from cds_service.clinical.stage import Stage
 from cds_service.clinical.weighing import Reason, holds
-from cds_service.hooks.response import LONGEST_SUMMARY, Card
+from cds_service.hooks.response import LONGEST_SUMMARY, Card, Link
 from cds_service.knowledge.loader import Knowledge
 from cds_service.knowledge.narrative import MEDICINES
 from cds_service.knowledge.shapes import Test
@@ -47,10 +48,17 @@ def write(
     wording: Wording,
     site: Site,
     dialect: Dialect = STANDARD,
+    *,
+    links: tuple[Link, ...] = (),
 ) -> list[dict[str, Any]]:
-    """The cards of the plan as CDS Hooks JSON, in the plan's order. The same thought gives the same bytes."""
+    """
+    The cards of the plan as CDS Hooks JSON, in the plan's order, each with these links.
+
+    The same thought gives the same bytes.
+    """
     page = _Page(consultation, who, knowledge, wording, site, dialect)
-    return [dialect.spoken(page.card(topic), site).as_json() for topic in consultation.plan.topics]
+    cards = (replace(page.card(topic), links=links) for topic in consultation.plan.topics)
+    return [dialect.spoken(card, site).as_json() for card in cards]
 
 
 def write_failed(

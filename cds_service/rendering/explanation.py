@@ -113,9 +113,24 @@ def as_text(
     says: Mapping[str, str] = _NO_WORDS,
 ) -> str:
     """The same for a person at a terminal, from facts to cards. `says` holds the tables' words for each fact."""
-    head = f"{who.service_id} ({who.hook}), call {who.hook_instance}"
+    head = heading(who)
     if consultation is None:
         return f"{head}\n{'=' * len(head)}\n\nNothing to look at: no delivery order, and no order for prevention.\n"
+    lines = [head, "=" * len(head)]
+    for title, body in sections(consultation, cards, says):
+        lines += ["", title, "-" * len(title), *body]
+    return "\n".join(lines) + "\n"
+
+
+def heading(who: Encountered) -> str:
+    """Which service was called, by which hook, in which call."""
+    return f"{who.service_id} ({who.hook}), call {who.hook_instance}"
+
+
+def sections(
+    consultation: Consultation, cards: Sequence[dict[str, Any]], says: Mapping[str, str] = _NO_WORDS
+) -> list[tuple[str, list[str]]]:
+    """The thought by parts, each with its title and its lines; parts with nothing to say are left out."""
     parts = [
         ("When and where", _where(consultation)),
         ("What was found", list(_found(consultation, says))),
@@ -128,11 +143,7 @@ def as_text(
         ("Passed over, because it is not hers", [f"- {line}" for line in consultation.not_hers]),
         ("Cards", list(_cards(consultation, cards))),
     ]
-    lines = [head, "=" * len(head)]
-    for title, body in parts:
-        if body:
-            lines += ["", title, "-" * len(title), *body]
-    return "\n".join(lines) + "\n"
+    return [(title, body) for title, body in parts if body]
 
 
 def _where(thought: Consultation) -> list[str]:
@@ -191,6 +202,8 @@ def _rules(thought: Consultation) -> Iterator[str]:
             yield from (f"    {reason.says}{_entries(reason.evidence)}" for reason in met.because)
     for kind, opens in (("missing", eligibility.missing), ("to confirm at the bedside", eligibility.confirm)):
         yield from (f"- {o.id} {kind}: {_open_words(o)}{_entries(o.last_seen)}" for o in opens)
+    if eligibility.not_met:
+        yield from _wrapped(f"Looked at and not met: {', '.join(eligibility.not_met)}.", "  ")
     yield from (f"- {code} configuration: {_CONFIGURATION.get(code, code)}" for code in eligibility.configuration)
 
 
@@ -217,12 +230,14 @@ def _draft(thought: Consultation) -> Iterator[str]:
 def _cards(thought: Consultation, cards: Sequence[dict[str, Any]]) -> Iterator[str]:
     if not cards:
         yield "None."
-    for card in cards:
-        yield f"- [{card['indicator']}] {card['source']['topic']['code']}: {card['summary']}"
+    for topic, card in zip(thought.plan.topics, cards, strict=False):
+        yield f"- [{card['indicator']}] {topic.code}: {card['summary']}"
         yield from (f"    + {suggestion['label']}" for suggestion in card.get("suggestions", ()))
     held = [topic.code for topic in thought.plan.held_back]
     if held:
         yield f"Held back, so that nobody has to read more than two at once: {', '.join(held)}."
+    if repeated := [topic.code for topic in thought.plan.repeated]:
+        yield f"Shown to this user before, and left out as the EHR asks: {', '.join(repeated)}."
 
 
 def _entries(evidence: Iterable[Evidence]) -> str:

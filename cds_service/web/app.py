@@ -18,6 +18,7 @@ from cds_service.errors import RequestUnreadable, ServiceError, StoreUnavailable
 from cds_service.hooks.discovery import SPECIFICATION
 from cds_service.hooks.strict_json import MOST_BYTES, write_json
 from cds_service.web.api_page import specification_pages
+from cds_service.web.consultations import consultations
 from cds_service.web.demo import Demo, pages
 from cds_service.web.feedback import feedback_on
 
@@ -47,6 +48,8 @@ def create_app(
     app.register_blueprint(_services(advisor))
     app.register_blueprint(_health(advisor))
     app.register_blueprint(specification_pages())
+    if advisor.explanations is not None:
+        app.register_blueprint(consultations(advisor, advisor.explanations))
     if audit is not None:
         app.register_blueprint(feedback_on(advisor, audit, read_body, _json))
     if origins:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -25,13 +25,19 @@ _PATIENCE_SECONDS = 20
 
 
 def serve(
-    app: WSGIApplication, host: str, port: int, *, threads: int = 8, announce: str = "Listening at {url}"
+    app: WSGIApplication,
+    host: str,
+    port: int,
+    *,
+    threads: int = 8,
+    announce: str = "Listening at {url}",
+    opened: Callable[[str], None] = lambda _: None,
 ) -> None:
     """
     Answers until SIGTERM or SIGINT, then finishes what was begun. A second signal leaves at once.
 
     Port 0 takes any free port; `announce` is printed once callers can really reach it. An address that cannot be had
-    ends the process with one line that says so.
+    ends the process with one line that says so. `opened` hears the URL before the first call is answered.
     """
     listening = _listen(host, port)
     # waitress buffers whole bodies. Its cap is above ours, so that a caller just above ours hears an OperationOutcome.
@@ -44,6 +50,7 @@ def serve(
         max_request_body_size=2 * MOST_BYTES,
         clear_untrusted_proxy_headers=True,
     )
+    opened(_url(host, listening))
     with _leaving() as asked_to_leave:
         sys.stdout.write(announce.format(url=_url(host, listening)) + "\n")
         sys.stdout.flush()

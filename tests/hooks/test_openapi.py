@@ -14,6 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from cds_service.advisor import Advisor
 from cds_service.audit import Audit
 from cds_service.errors import RequestUnreadable, operation_outcome
+from cds_service.explanations import Explanations
 from cds_service.hooks.discovery import discovery_document
 from cds_service.hooks.feedback import MOST_ITEMS, parse_feedback
 from cds_service.hooks.request import HOOKS, MOST_DRAFT_ORDERS, MOST_PREFETCH_ENTRIES, parse_request
@@ -148,7 +149,8 @@ def test_each_operation_is_described(path: str, method: str, operation: dict[str
     assert operation["summary"]
     assert all(re.fullmatch(r"[1-5]\d\d", status) for status in operation["responses"])
     assert all(resolve(response)["description"] for response in operation["responses"].values())
-    declared = {parameter["name"] for parameter in SPEC["paths"][path].get("parameters", ())}
+    parameters = SPEC["paths"][path].get("parameters", ())
+    declared = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
     assert declared == set(re.findall(r"{(\w+)}", path))
     assert ("requestBody" in operation) == (method == "post")
 
@@ -187,15 +189,18 @@ def test_the_operations_are_the_ones_that_are_promised() -> None:
         "GET /healthz",
         "GET /readyz",
         "GET /version",
+        "GET /consultations/{id}",
         "GET /openapi.yaml",
         "GET /docs",
     ]
 
 
 def test_the_operations_are_the_routes(advisor: Advisor) -> None:
-    app = create_app(advisor, audit=Audit.in_memory())
+    explanations = Explanations.in_memory("https://cds.example.org")
+    kept = Advisor(advisor.knowledge, advisor.wording, advisor.site, advisor.clock, None, explanations)
+    app = create_app(kept, audit=Audit.in_memory())
     routes = {
-        f"{method} {re.sub('<service_id>', '{id}', rule.rule)}"
+        f"{method} {re.sub('<(service_id|id_)>', '{id}', rule.rule)}"
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if "/static/" not in rule.rule

@@ -26,6 +26,7 @@ class FakeAdvisor:
     def __init__(self):
         self.fails_with = None
         self.heard = []
+        self.explanations = None
         self.again = date(2027, 1, 1)
         self.clock = lambda: NOW
         self.site = SimpleNamespace(review=None)

@@ -39,7 +39,7 @@ from types import SimpleNamespace
 from cds_service.web.app import create_app
 from cds_service.web.server import serve
 
-advisor = SimpleNamespace(answer=lambda service_id, body: {"cards": []})
+advisor = SimpleNamespace(answer=lambda service_id, body: {"cards": []}, explanations=None)
 serve(create_app(advisor), sys.argv[1], int(sys.argv[2]), announce="open {url}/demo")
 """
 
