@@ -192,7 +192,7 @@ class Advisor:
             drafted,
             departures,
             plan,
-            already_ordered(chart, tables),
+            already_ordered(chart),
             chart.set_aside,
             chart.not_hers,
             not_recognised(view),

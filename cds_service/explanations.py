@@ -106,7 +106,9 @@ class Explanations:
             if url.drivername == "postgresql":
                 url = url.set(drivername="postgresql+psycopg")
             waits = "timeout" if url.drivername == "sqlite" else "connect_timeout"
-            engine = create_engine(url, connect_args={waits: _PATIENCE_SECONDS}, hide_parameters=True)
+            engine = create_engine(
+                url, connect_args={waits: _PATIENCE_SECONDS}, pool_pre_ping=True, hide_parameters=True
+            )
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
             raise SiteUnfit("CDS_EXPLANATIONS: neither a path nor a sqlite or postgresql URL") from None
         if url.drivername == "sqlite":

@@ -21,7 +21,10 @@ _CLOSED = ConfigDict(extra="forbid", frozen=True)
 _URI = r"^(?:https?://[^\s|]+|urn:[^\s|]+)$"
 _Token = Annotated[str, Field(pattern=r"^[^\s|,\\$][^|,\\$]{0,127}$")]
 
-_ORIGIN: Final = re.compile(r"https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
+# As a browser writes it: in lower case, without a path, and without the port that goes without saying.
+_ORIGIN: Final = re.compile(
+    r"(?!https:.*:443$|http:.*:80$)https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?"
+)
 
 # The ways in which EHRs want to be spoken to.
 DialectName = Literal["standard", "epic", "cerner-1.0", "sandbox"]

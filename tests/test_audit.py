@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -16,19 +17,20 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import requests
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask.testing import FlaskClient
-from postgres import postgres
-from sqlalchemy import create_engine, inspect, text
+from postgres import make_read_only, postgres, shut
+from sqlalchemy import Column, MetaData, String, create_engine, inspect, text
 
 from cds_service.advisor import Advisor
 from cds_service.audit import FEEDBACK, SCHEMA, Audit, Kept
 from cds_service.errors import SiteUnfit, StoreUnavailable
 from cds_service.hooks.feedback import Item, Reason
-from cds_service.settings import Site
+from cds_service.settings import Settings, Site
 from cds_service.web.app import create_app
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -38,8 +40,8 @@ Place = Callable[[], str]
 
 
 @pytest.fixture(scope="session")
-def new_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with postgres(tmp_path_factory.mktemp("pg")) as new:
+def new_postgres() -> Iterator[Place]:
+    with postgres() as new:
         yield new
 
 
@@ -123,6 +125,72 @@ def test_one_database_in_memory_serves_many_threads() -> None:
     assert len(audit.feedback()) == 17
 
 
+def in_threads(*calls: Callable[[], Any]) -> list[Any]:
+    """What each call returned or raised, when all begin at once. A call that never returns fails the test."""
+    done: list[Any] = []
+    start = threading.Barrier(len(calls))
+
+    def one(call: Callable[[], Any]) -> None:
+        start.wait()
+        try:
+            done.append(call())
+        except Exception as failure:
+            done.append(failure)
+
+    threads = [threading.Thread(target=one, args=(call,), daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    return done
+
+
+def test_batches_with_the_same_cards_in_another_order_do_not_lock_each_other_out(audit: Audit) -> None:
+    batch = [Item(f"c{n}", "accepted") for n in range(200)]
+    for turn in range(5):
+        cards = [Item(f"{turn}-{one.card}", one.outcome) for one in batch]
+        told = in_threads(*[lambda cards=cards[::step]: keep(audit, *cards) for step in (1, -1, 1, -1)])
+        assert {type(one) for one in told} == {Kept}
+        assert sum(one.kept for one in told) == 200
+
+
+def test_the_first_of_two_in_one_batch_stands(audit: Audit) -> None:
+    first, second = (Item("c", "overridden", reason=Reason(code)) for code in ("z-first", "a-second"))
+    assert keep(audit, Item("d", "accepted"), first, second) == Kept(2, 1)
+    assert {row["card"]: row["reason_code"] for row in audit.feedback()} == {"c": "z-first", "d": None}
+
+
+def test_the_longest_names_of_the_widest_letters_fit(audit: Audit) -> None:
+    card, suggestion = ("".join(chr(0x10000 + start + n) for n in range(256)) for start in (0, 256))
+    assert keep(audit, Item(card, "accepted", suggestion), tenant="\U0001f469" * 64) == Kept(1, 0)
+    assert [(row["card"], row["suggestion"]) for row in audit.feedback()] == [(card, suggestion)]
+
+
+def test_a_batch_of_nothing_keeps_nothing(audit: Audit) -> None:
+    assert keep(audit) == Kept(0, 0)
+    assert audit.feedback() == []
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    audit = Audit.at(str(tmp_path / "f.sqlite3"))
+    keep(audit, overridden("c1", CANARY), comments=True)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    audit.close()
+    assert modes == {"f.sqlite3": 0o600, "f.sqlite3-wal": 0o600, "f.sqlite3-shm": 0o600}
+
+
+@pytest.mark.parametrize("name", ["feedback?mode=memory", "feed#back", "100%41.sqlite3", "a b", "füß"])
+def test_a_path_is_a_path_whatever_a_url_would_mean_by_it(tmp_path: Path, name: str) -> None:
+    first = Audit.at(str(tmp_path / name))
+    keep(first, overridden())
+    first.close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    again = Audit.at(str(tmp_path / name))
+    assert keep(again, overridden()) == Kept(0, 1)
+    again.close()
+
+
 # ---- The schema
 
 
@@ -133,6 +201,9 @@ def test_the_migrated_schema_is_the_one_the_code_means(place: str) -> None:
         assert compare_metadata(MigrationContext.configure(connection), SCHEMA) == []
         (unique,) = inspect(connection).get_unique_constraints("feedback")
         assert set(unique["column_names"]) == {"tenant", "card", "suggestion", "outcome"}
+        another = MetaData()
+        FEEDBACK.to_metadata(another).append_column(Column("unheard_of", String(1)))
+        assert compare_metadata(MigrationContext.configure(connection), another) != []
     engine.dispose()
 
 
@@ -171,6 +242,35 @@ def test_a_database_that_cannot_be_had_is_one_plain_line_without_the_password(pl
     (line,) = done.stderr.splitlines()
     assert line.startswith("CDS_DATABASE: ")
     assert "s3cret" not in line
+
+
+def test_a_file_that_is_no_database_is_refused_at_start_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("No database at all. " * 100)
+    with pytest.raises(SiteUnfit, match=r"^CDS_DATABASE: the database cannot be opened and written$"):
+        Audit.at(str(file))
+    assert file.read_text() == "No database at all. " * 100
+
+
+def test_a_database_that_takes_no_writes_is_refused_at_start(new_postgres: Place) -> None:
+    url = new_postgres()
+    Audit.at(url).close()
+    make_read_only(url)
+    with pytest.raises(SiteUnfit, match="cannot be opened and written"):
+        Audit.at(url)
+
+
+def test_the_trial_at_start_leaves_no_row(place: str) -> None:
+    Audit.at(place).close()
+    again = Audit.at(place)
+    assert again.feedback() == []
+    again.close()
+
+
+def test_the_settings_do_not_show_the_password() -> None:
+    settings = Settings.from_environment({"CDS_DATABASE": "postgresql://clerk:s3cret@db/cds"})
+    assert settings.database == "postgresql://clerk:s3cret@db/cds"
+    assert "s3cret" not in repr(settings)
 
 
 def _sqlalchemy(place: str) -> str:
@@ -248,15 +348,91 @@ def test_no_log_and_no_answer_holds_a_comment_a_code_or_a_card(
     door: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="sqlalchemy")  # it holds its tongue unless it is asked by name
     reason = {"reason": {"code": "CANARY-CODE", "system": "urn:CANARY"}, "userComment": CANARY}
-    answer = door.post(PATH, json=batch(item("CANARY-CARD", overrideReason=reason), {"card": "CANARY-2"}))
+    taken = {"card": "CANARY-3", "outcome": "accepted", "acceptedSuggestions": [{"id": "CANARY-4"}]}
+    answer = door.post(PATH, json=batch(item("CANARY-CARD", overrideReason=reason), {"card": "CANARY-2"}, taken))
     assert answer.status_code == 200
     said = caplog.text + answer.get_data(as_text=True)
     assert not re.search(f"CANARY|{CANARY}", said)
-    assert "feedback: 1 kept, 0 repeated, 1 refused" in caplog.text
+    assert "INSERT INTO feedback" in caplog.text
+    assert "feedback: 2 kept, 0 repeated, 1 refused" in caplog.text
 
 
-def test_a_database_that_is_gone_is_a_503_that_says_when_to_come_back(
+def refused(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """503, when to come back, and no word of the driver's or of what was sent."""
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert answer.content_type == "application/fhir+json"
+    (issue,) = answer.get_json(force=True)["issue"]
+    assert (issue["severity"], issue["code"]) == ("error", "transient")
+    assert issue["diagnostics"] == "feedback cannot be kept now; send it again later"
+    assert "feedback cannot be kept: " in caplog.text
+    assert "CANARY" not in caplog.text
+
+
+def test_a_file_that_was_taken_away_gets_503_until_it_is_back(
+    advisor: Advisor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "f.sqlite3"
+    audit = Audit.at(str(file))
+    door = create_app(advisor, audit=audit).test_client()
+    assert door.post(PATH, json=batch(item("before"))).status_code == 200
+    file.rename(tmp_path / "away")
+    refused(door.post(PATH, json=batch(item("CANARY"))), caplog)
+    assert not file.exists()
+    file.write_bytes(b"")  # another file in its place is not it
+    refused(door.post(PATH, json=batch(item("CANARY"))), caplog)
+    (tmp_path / "away").rename(file)
+    assert door.post(PATH, json=batch(item("after"))).get_json() == {"kept": 1, "repeated": 0}
+    assert [row["card"] for row in audit.feedback()] == ["before", "after"]
+    audit.close()
+
+
+def test_a_server_that_lets_nobody_in_gets_503_until_it_does(
+    advisor: Advisor, new_postgres: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = new_postgres()
+    audit = Audit.at(url)
+    door = create_app(advisor, audit=audit).test_client()
+    assert door.post(PATH, json=batch(item("before"))).status_code == 200
+    with shut(url):
+        refused(door.post(PATH, json=batch(item("CANARY"))), caplog)
+    assert door.post(PATH, json=batch(item("after"))).get_json() == {"kept": 1, "repeated": 0}
+    assert [row["card"] for row in audit.feedback()] == ["before", "after"]
+    audit.close()
+
+
+def test_a_server_that_was_restarted_in_between_costs_no_report(new_postgres: Place) -> None:
+    url = new_postgres()
+    audit = Audit.at(url)
+    assert keep(audit, overridden("before")) == Kept(1, 0)
+    with shut(url):
+        pass  # the connection that the audit holds is dead now, and nobody has told it
+    assert keep(audit, overridden("after")) == Kept(1, 0)
+    audit.close()
+
+
+@pytest.mark.parametrize("lock", ["LOCK TABLE feedback", "INSERT INTO feedback {}"])
+def test_a_table_that_somebody_holds_does_not_hold_the_service(
+    advisor: Advisor, new_postgres: Place, caplog: pytest.LogCaptureFixture, lock: str
+) -> None:
+    url = new_postgres()
+    audit = Audit.at(url)
+    door = create_app(advisor, audit=audit)
+    row = (
+        "(tenant, service, card, suggestion, outcome, received_at) VALUES ('default', 's', 'CANARY', '', 'overridden', "
+        "now())"
+    )
+    with psycopg.connect(url) as somebody:
+        somebody.execute(lock.format(row))  # type: ignore[arg-type]
+        (answer,) = in_threads(lambda: door.test_client().post(PATH, json=batch(item("CANARY"))))
+        refused(answer, caplog)
+        somebody.rollback()
+    assert door.test_client().post(PATH, json=batch(item("CANARY"))).status_code == 200
+    audit.close()
+
+
+def test_a_database_without_its_table_is_a_503_that_says_when_to_come_back(
     advisor: Advisor, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     audit = Audit.at(str(tmp_path / "f.sqlite3"))

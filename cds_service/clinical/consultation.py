@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from cds_service.clinical.dosing import Dose
@@ -15,15 +16,29 @@ from cds_service.clinical.risk import Risk
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered:
+    """
+    An order that is drafted or active: its codes ("system|code"), its words in lower case, and when it is due.
+
+    The words are for comparing with ours, and never shown. `due` is a day; None means that the order names none.
+    """
+
+    codes: frozenset[str]
+    words: str = field(default="", repr=False)
+    due: date | None = None
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Consultation:
     """
     Everything that was thought for one call.
 
     `orders` are the (es)ketamine orders drafted in this call; `departures` is where the one for prevention leaves the
-    protocol. `already_ordered` holds the "system|code" of each order drafted or active, so that nothing is suggested
-    twice. `set_aside` names the chart entries that could not be read, by reference and reason; `not_hers` those that
-    are about somebody else. `not_recognised` are the medicines that could count now, but that no rule has looked at,
-    because neither code nor words told which they are: one entry for each.
+    protocol. `already_ordered` are the orders drafted or active, so that nothing is suggested twice. `set_aside` names
+    the chart entries that could not be read, by reference and reason; `not_hers` those that are about somebody else.
+    `not_recognised` are the medicines that could count now, but that no rule has looked at, because neither code nor
+    words told which they are: one entry for each.
     """
 
     occasion: Occasion
@@ -34,7 +49,7 @@ class Consultation:
     orders: tuple[DraftedOrder, ...]
     departures: tuple[Departure, ...]
     plan: Plan
-    already_ordered: frozenset[str] = frozenset()
+    already_ordered: tuple[Ordered, ...] = ()
     set_aside: tuple[str, ...] = ()
     not_hers: tuple[str, ...] = ()
     not_recognised: tuple[Evidence, ...] = ()

@@ -140,11 +140,13 @@ class _Pile:
     def _add(self, told: Told, excluded: frozenset[str]) -> None:
         broken = withheld = 0
         matched: set[str] = set()
+        came: set[str] = set()
         for entry in told.answer.entries:
             resource = entry.get("resource") if isinstance(entry, dict) else None
             if not _is_resource(resource):
                 broken += 1
                 continue
+            came.add(resource["resourceType"])
             if matches(entry):
                 matched.add(resource["resourceType"])
             if excluded and _is_excluded(resource, excluded):
@@ -160,8 +162,8 @@ class _Pile:
             self.set_aside.append(f"{told.name}: {withheld} entries are not to be read here, by their security label")
         state = min(told.answer.had, Had.CUT_SHORT) if broken or withheld else told.answer.had
         for key in told.keys:
-            # Matches, but none of the type that was asked for: an answer to something else, and not "none".
-            answered = not matched or self.types[key] in matched
+            # Resources, but none of the type that was asked for: an answer to something else, and not "none".
+            answered = self.types[key] in (matched or came or {self.types[key]})
             self.had[key] = max(self.had[key], state if answered else min(state, Had.FAILED))
         for key in told.partly:
             self.had[key] = max(self.had[key], min(state, Had.CUT_SHORT))

@@ -175,7 +175,10 @@ def _from_epic(holder: Any) -> Reason:
     if not isinstance(given, dict):
         return Reason()
     parts = {name.removeprefix(_EPIC): value for name, value in given.items() if name.startswith(_EPIC)}
-    return _coded(parts.get("code"), parts.get("system"), parts.get("userComment", parts.get("comment")))
+    comment = parts.get("userComment", parts.get("comment"))
+    if "code" not in parts and "reasonCategory" in parts:  # a number of Epic's own, with its words beside it
+        return _coded(parts["reasonCategory"], f"{_EPIC}reasonCategory", comment)
+    return _coded(parts.get("code"), parts.get("system"), comment)
 
 
 def _coded(code: Any, system: Any, comment: Any) -> Reason:

@@ -134,7 +134,7 @@ class _Page:
         parts: dict[str, Callable[[], str]] = {
             "why_now": self._why_now,
             "say": lambda: say,
-            "by_hand": lambda: self._by_hand(offered.by_hand),
+            "by_hand": lambda: self._by_hand(offered, card),
             "departures": self._departures,
             "data_used": lambda: self._data_used(topic, card),
             "rules_from": self._rules_from,
@@ -383,12 +383,15 @@ class _Page:
             return card.options
         return f"{card.options}\n\n{self.say('already', list='; '.join(already))}"
 
-    def _by_hand(self, descriptions: tuple[str, ...]) -> str:
-        """What this EHR cannot take over with a click."""
-        if not descriptions:
-            return ""
-        lines = (self.say("by_hand_line", says=description) for description in descriptions)
-        return "\n".join([self.say("by_hand"), "", *lines])
+    def _by_hand(self, offered: Offered, card: StandingCard) -> str:
+        """What this EHR cannot take over with a click; what is ordered already, where no list of options says so."""
+        parts = []
+        if offered.by_hand:
+            lines = (self.say("by_hand_line", says=description) for description in offered.by_hand)
+            parts.append("\n".join([self.say("by_hand"), "", *lines]))
+        if offered.already and not card.options:
+            parts.append(self.say("already", list="; ".join(offered.already)))
+        return "\n\n".join(parts)
 
     # --- the medicine -----------------------------------------------------------------------------
 

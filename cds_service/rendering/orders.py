@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
@@ -19,7 +19,7 @@ from fhir.resources.R4B.medicationrequest import MedicationRequest
 from fhir.resources.R4B.servicerequest import ServiceRequest
 from pydantic import ValidationError
 
-from cds_service.clinical.consultation import Encountered
+from cds_service.clinical.consultation import Encountered, Ordered
 from cds_service.clinical.dosing import Dose
 from cds_service.clinical.facts import Facts, State
 from cds_service.clinical.moment import Precision
@@ -49,6 +49,7 @@ _TARGETS: Final[Mapping[str, re.Pattern[str]]] = {
 }
 _ENTRY: Final = re.compile(rf"[A-Z][A-Za-z]{{2,40}}/{_ID}")
 _REASONS: Final = ("Condition/", "Observation/")
+_ONE_DAY: Final = timedelta(days=1)  # the zones of the birth and of the order may differ
 _LARGEST_QUANTITY: Final = Decimal(1000)
 _VALIDATORS: Final[Mapping[str, Any]] = {"MedicationRequest": MedicationRequest, "ServiceRequest": ServiceRequest}
 
@@ -212,6 +213,34 @@ class OrderSet:
         if row.during_infusion:
             notes += [*({"text": f"Before the start: {line}"} for line in self.start_lines), *watch]
         return order | {"note": notes} if notes else order
+
+    def is_same(self, draft: ServiceDraft, order: Ordered, placed: Placed) -> bool:
+        """
+        Is this order the same as that draft? By our own words, or by a code, the urgency and the day.
+
+        An EPDS on day 42 is none on day 7, and none now. A consult some day is none at once; one at once will do.
+        """
+        row = draft.row
+        named = self.by_words.get(order.words)
+        if named is not None and named.row.id == row.id:
+            return True
+        if draft.codes.isdisjoint(order.codes) or (row.priority != "routine" and not order.urgent):
+            return False
+        if named is not None and named.row.after_days != row.after_days:
+            return False
+        if row.after_days is None:
+            return order.due is None or order.due <= placed.facts.now.date()
+        day = _day_after_birth(placed.facts, row.after_days)
+        return day is not None and order.due is not None and abs(order.due - date.fromisoformat(day)) <= _ONE_DAY
+
+    @cached_property
+    def by_words(self) -> Mapping[str, ServiceDraft]:
+        """Our drafts by their words in lower case, about either medicine."""
+        return {
+            " ".join(skeleton["code"]["text"].lower().split()): draft
+            for draft in self.service.values()
+            for skeleton in draft.skeleton.values()
+        }
 
     def dose_words(self, dose: Dose, approval: str | None) -> dict[str, str]:
         """Everything about the dose that an order or a suggestion may say."""

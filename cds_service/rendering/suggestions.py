@@ -74,7 +74,7 @@ class Offers:
             if row.variants and variant not in row.variants:
                 continue
             service = self.standing.orders.service.get(row.order)
-            if service is not None and not service.codes.isdisjoint(self.thought.already_ordered):
+            if service is not None and self._is_ordered(service):
                 already.append(service.row.text.replace("$medicine", self.standing.medicine))
                 continue
             for number, draft in enumerate(self._drafts(row.order, service)):
@@ -134,6 +134,9 @@ class Offers:
         except SlotError:
             return ()
 
+    def _is_ordered(self, service: ServiceDraft) -> bool:
+        return any(self.standing.orders.is_same(service, order, self.placed) for order in self.thought.already_ordered)
+
     def _service(self, service: ServiceDraft) -> list[Draft]:
         if service.sameness in self.offered:
             return []
@@ -145,7 +148,8 @@ class Offers:
         dose, orders = self.thought.dose, self.standing.orders
         if dose is None or self.thought.occasion.ppd_order:
             return []
-        if not orders.medication[dose.protocol.id].codes.isdisjoint(self.thought.already_ordered):
+        ours = orders.medication[dose.protocol.id].codes
+        if any(not ours.isdisjoint(order.codes) for order in self.thought.already_ordered):
             return []
         words = orders.dose_words(dose, self.standing.approval)
         return [(words, "create", orders.medicine_order(dose, words, self.placed, self.adds), None)]

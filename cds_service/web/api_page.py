@@ -25,24 +25,27 @@ _LIMITS: Final = {
     "maxItems": "at most {} items",
     "minimum": "{} or more",
     "minProperties": "at least {} members",
-    "pattern": "as {}",
-    "format": "a {}",
 }
 
 
-def specification() -> Path:
+def specification(package: Path = Path(__file__).resolve().parents[1]) -> Path:
     """`openapi.yaml`: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).resolve().parents[1]
     installed = package / "openapi.yaml"
     return installed if installed.is_file() else package.parent / "openapi.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a value is: its words, and the schema that describes it further, if it has a name."""
+    """
+    What a value is, to be read from left to right: words, the schema by that name, the only values, further kinds.
 
-    words: str
+    "list of " has one further kind; a choice has no words and several.
+    """
+
+    words: str = ""
     schema: str | None = None
+    values: tuple[str, ...] = ()
+    of: tuple[Kind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,8 @@ class Member:
     """One line in the table of an object."""
 
     name: str
-    kind: Kind
+    schema: Mapping[str, Any]
     required: bool
-    says: str
 
 
 @dataclass(frozen=True)
@@ -81,45 +83,39 @@ class Document:
         return node
 
     def kind(self, schema: Mapping[str, Any]) -> Kind:
-        """The type of a schema in words."""
+        """What a value of this schema is."""
         if (reference := schema.get("$ref", "")).startswith(_SCHEMAS):
             name = reference.removeprefix(_SCHEMAS)
             return Kind(name, name)
         if schema.get("type") == "array":
-            items = self.kind(schema.get("items", {}))
-            return Kind(f"list of {items.words}", items.schema)
-        if "const" in schema:
-            return Kind(json.dumps(schema["const"]))
-        if "enum" in schema:
-            return Kind(" or ".join(json.dumps(value) for value in schema["enum"]))
-        choices = [self.kind(one) for one in schema.get("oneOf", ())]
-        if choices:
-            return Kind(" or ".join(one.words for one in choices), next((o.schema for o in choices if o.schema), None))
+            return Kind("list of ", of=(self.kind(schema.get("items", {})),))
+        if values := [schema["const"]] if "const" in schema else schema.get("enum"):
+            return Kind(values=tuple(_json(value) for value in values))
+        if choices := schema.get("oneOf"):
+            return Kind(of=tuple(self.kind(choice) for choice in choices))
         kinds = schema.get("type", "any value")
         return Kind(kinds if isinstance(kinds, str) else " or ".join(kinds))
 
-    def members(self, schema: Mapping[str, Any]) -> Iterator[Member]:
-        """The members of an object, those of the schemas that it builds on first."""
-        for part in schema.get("allOf", ()):
-            if "if" not in part:
-                yield from self.members(self.resolved(part))
-        required = set(schema.get("required", ()))
-        for name, member in schema.get("properties", {}).items():
-            if isinstance(member, dict):
-                yield Member(name, self.kind(member), name in required, self.says(member))
+    def bases(self, schema: Mapping[str, Any]) -> list[Kind]:
+        """The named schemas that this one adds to."""
+        return [self.kind(part) for part in schema.get("allOf", ()) if "$ref" in part]
 
-    def says(self, schema: Mapping[str, Any]) -> str:
-        """The description of a value, with its limits."""
-        limits = [
-            "not empty" if (name[:3], schema[name]) == ("min", 1) else words.format(schema[name])
+    def members(self, schema: Mapping[str, Any]) -> Iterator[Member]:
+        """The members that this schema itself names."""
+        for part in schema.get("allOf", ()):
+            if "$ref" not in part and "if" not in part:
+                yield from self.members(part)
+        required = schema.get("required", ())
+        for name, member in schema.get("properties", {}).items():
+            yield Member(name, member, name in required)
+
+    def limits(self, schema: Mapping[str, Any]) -> list[str]:
+        """How long, how many, how large."""
+        return [
+            "not empty" if (name[:3], schema[name]) == ("min", 1) else words.format(f"{schema[name]:,}")
             for name, words in _LIMITS.items()
             if name in schema
         ]
-        told = str(schema.get("description", "")).strip()
-        return " ".join(part for part in (told, f"({'; '.join(limits)})" if limits else "") if part)
-
-    def choices(self, schema: Mapping[str, Any]) -> list[Kind]:
-        return [self.kind(one) for one in schema.get("oneOf", ())]
 
 
 def specification_pages() -> Blueprint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,10 @@ def create_app(
         app.register_blueprint(feedback_on(advisor, audit, read_body, _json))
     if origins:
         # A browser hides an answer, and why it was refused, from a page whose origin is not named in it.
-        CORS(app, resources={r"/cds-services.*": {"origins": list(origins), **_CROSS_ORIGIN}})
+        # Patterns: of plain text flask-cors lets in any spelling, and tells it to those who sent no origin.
+        exactly = [re.compile(rf"{re.escape(origin)}\Z") for origin in origins]
+        CORS(app, resources={r"/cds-services(?:/|$)": {"origins": exactly, **_CROSS_ORIGIN}})
+        app.after_request(_vary_by_origin)
     if demo is not None:
         app.register_blueprint(pages(demo, advisor))
     return app
@@ -199,8 +203,9 @@ def _place(error: Exception) -> str:
 _CROSS_ORIGIN = {
     "methods": ["GET", "POST"],
     "allow_headers": ["Accept", "Authorization", "Content-Type"],
+    "expose_headers": "Retry-After",
     "max_age": 600,
-    "vary_header": True,
+    "vary_header": False,  # see _vary_by_origin
     # A page on the network that calls a service on this very machine is asked about that by Chromium.
     "allow_private_network": True,
 }
@@ -212,6 +217,12 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+
+def _vary_by_origin(response: Response) -> Response:
+    """An answer that names no origin depends on it, too: kept in a cache, it would shut out those who are let in."""
+    response.vary.add("Origin")
+    return response
 
 
 def _harden(response: Response) -> Response:

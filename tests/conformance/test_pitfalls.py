@@ -181,11 +181,19 @@ def test_a_problem_that_counts_rules_the_medicine_out(client: FlaskClient) -> No
     [
         pytest.param(psychosis(verificationStatus={"coding": [{"code": "entered-in-error"}]}), id="entered in error"),
         pytest.param(psychosis(verificationStatus={"coding": [{"code": "refuted"}]}), id="refuted"),
-        pytest.param(psychosis(resourceType="FamilyMemberHistory", status="completed"), id="in the family"),
     ],
 )
 def test_a_problem_that_does_not_count_does_not(resource: Json, client: FlaskClient) -> None:
     assert "KETOPTION" in advised(client, with_problem(request_of(AFTER, client), resource))
+
+
+@pytest.mark.pitfall(1, 4)
+def test_a_list_of_something_else_is_no_answer_and_never_none(client: FlaskClient) -> None:
+    """Keys that were swapped by hand, or a server that leaves the type of the search out."""
+    history = psychosis(resourceType="FamilyMemberHistory", status="completed")
+    topics = advised(client, with_problem(request_of(AFTER, client), history))
+    assert "KETOPTION" not in topics
+    assert "KETDATA" in topics
 
 
 @pytest.mark.pitfall(4)

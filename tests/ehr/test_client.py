@@ -27,6 +27,7 @@ from quirks import (
     Quirk,
     QuirkServer,
     Ticking,
+    drip_headers,
     html,
     next_to_itself,
     odd_headers,
@@ -51,7 +52,7 @@ from cds_service.ehr.client import (
     Visit,
 )
 from cds_service.ehr.servers import Servers
-from cds_service.ehr.wire import Deadline, Lines
+from cds_service.ehr.wire import Deadline, Lines, decoded, session_over
 from cds_service.hooks.request import FhirAuthorization
 from cds_service.settings import Site
 
@@ -119,6 +120,14 @@ def elsewhere() -> Iterator[QuirkServer]:
         yield server
 
 
+def lines_to(base: str, *, clock: Ticking | None = None, kind: type[Lines] = Lines) -> Lines:
+    """The sockets of a visit to the server at this base."""
+    servers = Servers(Site.from_table({"country": "US", "ehr": {"servers": [base]}}))
+    server = servers.allowed(base)
+    assert server is not None
+    return kind(server, servers, Deadline(BUDGET, clock or Ticking()))
+
+
 # ---- What is sent
 
 
@@ -155,7 +164,6 @@ def test_a_call_without_leave_sends_no_token(desk: MakeDesk) -> None:
 @pytest.mark.parametrize(
     ("seconds", "had"), [(None, Had.WHOLE), (1, Had.WHOLE), (0, None), (-1, None)], ids=["unsaid", "1", "0", "-1"]
 )
-@pytest.mark.conforms("F-2")
 def test_a_token_that_has_expired_is_sent_nowhere(desk: MakeDesk, seconds: int | None, had: Had | None) -> None:
     made = desk(costs=0.0)
     visit = made.client.visit(made.server.base, replace(AUTHORIZATION, expires_in=seconds))
@@ -306,6 +314,17 @@ def test_pages_that_were_at_hand_stay_when_the_rest_does_not_come(desk: MakeDesk
     assert (answer.had, len(answer.entries)) == (Had.CUT_SHORT, 1)
 
 
+def test_a_next_link_may_be_a_path_without_a_search(desk: MakeDesk) -> None:
+    def answer(call: Call) -> None:
+        call.send_json(searchset() if call.query == "pages/2" else with_next(call.honest(), "pages/2"))
+
+    made = desk(answer)
+    with made.visit() as visit:
+        at_hand = Question("pages/2", (with_next(searchset(CHART[1]), "pages/2"),))
+        found = visit.ask({"from the start": Question(URL), "from a page on": at_hand})
+    assert [(answer.had, len(answer.entries)) for answer in found.values()] == [(Had.WHOLE, 1)] * 2
+
+
 def test_a_page_that_leads_to_itself_is_read_once(desk: MakeDesk) -> None:
     made = desk(next_to_itself)
     assert made.ask(URL)[0].had is Had.CUT_SHORT
@@ -443,6 +462,19 @@ def test_a_page_has_a_largest_size(desk: MakeDesk, size: int, had: Had, is_zippe
     assert (answer.had, len(answer.entries)) == (had, 1 if had is Had.WHOLE else 0)
 
 
+def test_no_part_of_a_body_swells(desk: MakeDesk) -> None:
+    """A small body that unzips to a large one comes in parts that can be counted before there are too many."""
+    size = 4 * 1024 * 1024
+    made = desk(lambda call: call.send(gzip.compress(b" " * size), Content_Encoding="gzip"))
+    with (
+        session_over(lines_to(made.server.base), ssl.create_default_context(), None) as session,
+        session.get(f"{made.server.base}/{URL}", stream=True, timeout=BUDGET) as response,
+    ):
+        parts = [len(part) for part in decoded(response)]
+    assert sum(parts) == size
+    assert max(parts) <= 64 * 1024
+
+
 def test_a_page_that_is_too_large_is_not_read_to_its_end(desk: MakeDesk) -> None:
     """Read to its end, it would leave nothing for the next."""
     sizes = iter([MOST_VISIT_BYTES, MOST_PAGE_BYTES])
@@ -454,6 +486,23 @@ def test_a_page_that_is_too_large_is_not_read_to_its_end(desk: MakeDesk) -> None
     with made.visit() as visit:
         had = [visit.ask({"a": Question(URL)})["a"].had for _ in range(2)]
     assert had == [Had.FAILED, Had.WHOLE]
+
+
+@pytest.mark.parametrize("code", [302, 403, 500])
+def test_of_what_is_no_answer_the_body_is_not_read(desk: MakeDesk, code: int) -> None:
+    """More than all the buffers on the way hold: whoever sends it notices that nobody listens."""
+    hung_up = threading.Event()
+
+    def answers(call: Call) -> None:
+        try:
+            call.send(bytes(MOST_VISIT_BYTES * 2), code, Location="/fhir/Condition")
+        except OSError:
+            hung_up.set()
+            raise
+
+    made = desk(answers)
+    assert made.ask(URL)[0].had in (Had.FAILED, Had.RESTRICTED)
+    assert hung_up.wait(BUDGET / 10)
 
 
 @pytest.mark.parametrize(("over", "had"), [(0, Had.WHOLE), (1, Had.CUT_SHORT)])
@@ -511,6 +560,10 @@ LATER = "Wed, 21 Oct 2099 07:28:00 GMT"
     ("code", "had"),
     [
         (200, Had.WHOLE),
+        (201, Had.FAILED),
+        (206, Had.FAILED),
+        (300, Had.FAILED),
+        (302, Had.FAILED),
         (401, Had.RESTRICTED),
         (403, Had.RESTRICTED),
         (404, Had.NOT_ASKED),
@@ -522,9 +575,10 @@ LATER = "Wed, 21 Oct 2099 07:28:00 GMT"
         (503, Had.FAILED),
     ],
 )
-@pytest.mark.parametrize("body", [{}, outcome("error", "processing")], ids=["without a word", "with an outcome"])
-def test_what_a_status_means(desk: MakeDesk, code: int, had: Had, body: Json) -> None:
-    made = desk(lambda call: call.send_json(call.honest() if code == 200 else body, code))
+@pytest.mark.parametrize("body", [None, outcome("error", "processing")], ids=["with a chart", "with an outcome"])
+def test_what_a_status_means(desk: MakeDesk, code: int, had: Had, body: Json | None) -> None:
+    """Whatever comes with it. But for 200, what looks like a chart is none."""
+    made = desk(lambda call: call.send_json(body if body and code != 200 else call.honest(), code))
     assert made.ask(URL)[0].had is had
     assert len(made.server.heard) == 1  # never a second try while a clinician waits
 
@@ -662,10 +716,16 @@ def test_each_server_has_a_door_of_its_own(desk: MakeDesk, elsewhere: QuirkServe
         assert other.ask({"a": Question(URL)})["a"].had is Had.WHOLE
 
 
-def redirect_that_breaks_off(call: Call) -> None:
-    """It is not read: it cannot fail."""
-    call.send_raw(b"HTTP/1.1 302 Found\r\nLocation: /fhir/Condition\r\nContent-Length: 10\r\n\r\n")
-    call.reset()
+def test_a_server_that_drips_is_left_alone_too(desk: MakeDesk) -> None:
+    """Its bytes come soon enough for each wait, but not for the call."""
+    made = desk(drip_headers, budget=0.1, costs=0.0)
+    for _ in range(Breaker.FAILURES):
+        made.ask(URL)
+    made.server.quirk = None
+    made.client.budget = BUDGET
+    assert made.ask(URL)[0].had is Had.FAILED
+    made.clock.tick(Breaker.PAUSE_SECONDS)
+    assert made.ask(URL)[0].had is Had.WHOLE
 
 
 @pytest.mark.parametrize(
@@ -681,7 +741,6 @@ def redirect_that_breaks_off(call: Call) -> None:
         pytest.param(status(401), False, id="401"),
         pytest.param(status(403), False, id="403"),
         pytest.param(status(404), False, id="404"),
-        pytest.param(redirect_that_breaks_off, False, id="a redirect whose body breaks off"),
         pytest.param(html, False, id="HTML"),
         pytest.param(truncated, False, id="half a JSON"),
         pytest.param(zipped, False, id="a sound answer"),
@@ -819,6 +878,7 @@ def test_no_certificate_is_trusted_because_of_what_other_programs_trust(
 
 @pytest.mark.conforms("J-2")
 def test_a_server_that_speaks_no_tls_hears_nothing(desk: MakeDesk) -> None:
+    """It answers as to a broken line: each greeting of TLS holds a line break (supported_groups is 0x000a)."""
     made = desk()
     secure = made.server.base.replace("http://", "https://")
     client = Client(Servers(Site.from_table({"country": "US", "ehr": {"servers": [secure]}})), budget=BUDGET)
@@ -851,11 +911,19 @@ def test_a_connection_that_is_reset_while_it_is_made_is_a_failure_like_any_other
 
 
 def _visit_over(base: str, lines: type[Lines]) -> Visit:
-    clock = Ticking()
-    servers = Servers(Site.from_table({"country": "US", "ehr": {"servers": [base]}}))
-    server = servers.allowed(base)
-    assert server is not None
-    return Visit(lines(server, servers, Deadline(BUDGET, clock)), None, Breaker(clock), ssl.create_default_context())
+    return Visit(lines_to(base, kind=lines), None, Breaker(Ticking()), ssl.create_default_context())
+
+
+def test_no_connection_is_made_after_the_visit_or_its_budget(desk: MakeDesk) -> None:
+    made = desk()
+    over, spent = lines_to(made.server.base), lines_to(made.server.base, clock=made.clock)
+    over.cut()
+    made.clock.tick(BUDGET)
+    for lines in (over, spent):
+        with pytest.raises(TimeoutError):
+            lines.dial()
+    with lines_to(made.server.base).dial() as line:
+        assert line.getpeername()[1] == int(made.server.origin.rpartition(":")[2])
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from thoroughly import thoroughly
 
 from cds_service.errors import RequestUnreadable
-from cds_service.hooks.feedback import MOST_ITEMS, Item, Reason, Refused, parse_feedback
+from cds_service.hooks.feedback import MOST_ITEMS, Item, Reason, parse_feedback
 
 CARD = "9368d37b-283f-44a0-93ea-547cebab93ed"
 AT = "2026-11-23T12:00:00Z"
@@ -97,6 +99,15 @@ def test_what_was_done_counts_without_a_time_that_can_be_read(text: Any, at: dat
             {"overrideReasons": {"extension": {f"{EPIC}code": "7", f"{EPIC}userComment": CANARY}}},
             Reason("7", None, CANARY),
         ),
+        (  # Epic's tutorial sends a number of Epic's own and its words, and no code
+            {"overrideReasons": {"extension": {f"{EPIC}reasonCategory": "45", f"{EPIC}reasonTitle": "Not now"}}},
+            Reason("45", f"{EPIC}reasonCategory"),
+        ),
+        (
+            {"overrideReasons": {"extension": {f"{EPIC}reasonCategory": 45}, "userComment": CANARY}},
+            Reason("45", f"{EPIC}reasonCategory", CANARY),
+        ),
+        ({"extension": {f"{EPIC}reasonCategory": "45", f"{EPIC}code": "7"}}, Reason("7")),
         ({"overrideReason": {"userComment": CANARY}}, Reason(comment=CANARY)),
         ({"overrideReason": {"reason": REFUSES, "userComment": CANARY}}, replace(KNOWN, comment=CANARY)),
         ({"overrideReason": {"reason": CANARY}}, Reason(comment=CANARY)),
@@ -177,25 +188,54 @@ def test_a_card_id_need_be_no_uuid() -> None:
 
 # ---- Whatever comes
 
+MEMBERS = [
+    *("card", "outcome", "outcomeTimestamp", "acceptedSuggestions", "id"),
+    *("overrideReason", "overrideReasons", "reason", "userComment", "coding", "code", "system", "extension"),
+    *(f"{EPIC}{name}" for name in ("code", "system", "userComment", "reasonCategory", "reasonTitle")),
+]
+ODD = st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False) | st.text(max_size=5)
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["card", "outcome", "reason", "code", "coding", "id", "extension", "overrideReason", f"{EPIC}code"]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
+    ODD | st.just("accepted"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=4),
+    max_leaves=6,
+)
+GOOD = st.builds(
+    lambda card, outcome, accepted, more: {**more, "card": card, "outcome": outcome, "acceptedSuggestions": accepted},
+    st.sampled_from(["c1", "c2", "\u8457", "x" * 256]),
+    st.sampled_from(["accepted", "overridden"]),
+    st.lists(st.sampled_from([{"id": "s1"}, {"id": "s2"}, {"id": "s3"}]), max_size=4) | st.none(),
+    st.dictionaries(st.sampled_from(MEMBERS), JUNK, max_size=2),
 )
 
 
-@given(st.lists(JUNK, max_size=4), JUNK)
-def test_no_junk_costs_a_good_item(junk: list[Any], oddity: Any) -> None:
-    good = overridden(card="good", overrideReason=oddity, extension=oddity)
-    found, refused = parse_feedback({"feedback": [*junk, good]})
-    assert found[-1].card == "good"
-    assert all(isinstance(one, Refused) and one.item < len(junk) for one in refused)
+@thoroughly
+@given(JUNK)
+def test_whatever_the_body_is_it_is_read_or_refused_in_words(body: Any) -> None:
+    for given_body in (body, {"feedback": body}):
+        with contextlib.suppress(RequestUnreadable):
+            found, _ = parse_feedback(given_body)
+            assert found
+
+
+@thoroughly
+@given(st.lists(st.tuples(st.booleans(), GOOD, JUNK), min_size=1, max_size=4), GOOD)
+def test_no_junk_costs_a_good_item_and_each_item_is_kept_or_named(rows: list[tuple[bool, Any, Any]], last: Any) -> None:
+    listed = [*(good if is_good else junk for is_good, good, junk in rows), last]
+    found, refused = parse_feedback({"feedback": listed})
+    named = [one.item for one in refused]
+    assert named == sorted(set(named))
+    assert not {place for place, (is_good, *_) in enumerate([*rows, (True,)]) if is_good} & set(named)
+    expected = [
+        (item["card"], item["outcome"].strip().lower(), suggestion)
+        for place, item in enumerate(listed)
+        if place not in named
+        for suggestion in suggestions(item)
+    ]
+    assert [(one.card, one.outcome, one.suggestion) for one in found] == expected
+
+
+def suggestions(item: Any) -> list[str | None]:
+    """What an item that was kept must have given: one for each suggestion that was accepted, and at least one."""
+    accepted = item.get("acceptedSuggestions") or [] if item["outcome"].strip().lower() == "accepted" else []
+    ids = [one["id"] if isinstance(one, dict) else one for one in accepted]
+    return list(dict.fromkeys(ids)) or [None]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from werkzeug.test import TestResponse
 
 from cds_service.advisor import Advisor
 from cds_service.audit import Audit
@@ -22,6 +27,7 @@ from cds_service.hooks.response import (
     LONGEST_SUMMARY,
     Action,
     Card,
+    Coding,
     HookResponse,
     Link,
     OverrideReason,
@@ -63,57 +69,11 @@ def resolve(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-TYPES: dict[str, Any] = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "boolean": bool,
-    "integer": int,
-    "null": type(None),
-}
-
-
-def faults(value: Any, schema: dict[str, Any], at: str = "") -> Iterator[str]:
-    """Why a value does not fit a schema: as much of JSON Schema as the specification uses."""
-    schema = resolve(schema)
-    kinds = schema.get("type", [])
-    if kinds and not isinstance(value, tuple(TYPES[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds))):
-        yield f"{at} is not of type {kinds}"
-    if "const" in schema and value != schema["const"]:
-        yield f"{at} is not {schema['const']}"
-    if "enum" in schema and value not in schema["enum"]:
-        yield f"{at} is none of {schema['enum']}"
-    for inner in schema.get("allOf", ()):
-        yield from faults(value, inner, at)
-    if "oneOf" in schema and sum(not list(faults(value, inner, at)) for inner in schema["oneOf"]) != 1:
-        yield f"{at} fits not exactly one of the alternatives"
-    if isinstance(value, str):
-        if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
-            yield f"{at} is too short or too long"
-        if not re.search(schema.get("pattern", ""), value):
-            yield f"{at} does not match its pattern"
-    if isinstance(value, list):
-        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
-            yield f"{at} has too few or too many items"
-        for place, item in enumerate(value):
-            yield from faults(item, schema.get("items", {}), f"{at}[{place}]")
-    if isinstance(value, dict):
-        yield from _faults_of_members(value, schema, at)
-
-
-def _faults_of_members(value: dict[str, Any], schema: dict[str, Any], at: str) -> Iterator[str]:
-    properties = schema.get("properties", {})
-    others = schema.get("additionalProperties", True)
-    needed = [*schema.get("required", ())]
-    needed += [name for given, names in schema.get("dependentRequired", {}).items() if given in value for name in names]
-    yield from (f"{at}.{name} is missing" for name in needed if name not in value)
-    for name, member in value.items():
-        if name in properties:
-            yield from faults(member, properties[name], f"{at}.{name}")
-        elif others is False:
-            yield f"{at}.{name} is unknown"
-        elif isinstance(others, dict):
-            yield from faults(member, others, f"{at}.{name}")
+def faults(value: Any, schema: dict[str, Any]) -> list[str]:
+    """Why a value does not fit a schema of the specification."""
+    held = {**schema, "components": SPEC["components"]}
+    judge = Draft202012Validator(held, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return [f"{fault.json_path}: {fault.message}" for fault in judge.iter_errors(value)]
 
 
 # --- the specification by itself --------------------------------------------------------------------------------
@@ -171,7 +131,7 @@ def test_every_example_fits_its_schema() -> None:
     assert len(held) >= 10
     for node in held:
         for example in node["examples"].values():
-            assert list(faults(resolve(example)["value"], node["schema"])) == []
+            assert faults(resolve(example)["value"], node["schema"]) == []
 
 
 # --- the specification and the code -----------------------------------------------------------------------------
@@ -245,6 +205,34 @@ def test_the_example_feedback_is_kept() -> None:
     assert refused == ()
 
 
+CALL = "/cds-services/ppd-chart-review"
+SOMEBODY_ELSES = {
+    "hook": "patient-view",
+    "hookInstance": "1",
+    "context": {"userId": "Practitioner/1", "patientId": "1"},
+    "prefetch": {"patient": {"resourceType": "Patient", "id": "2", "gender": "female"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "call"),
+    [
+        ("BadRequest", 400, {"json": {**SOMEBODY_ELSES, "context": {"userId": "Practitioner/1"}}}),
+        ("NotFound", 404, {"path": "/cds-services/unknown", "json": {}}),
+        ("MethodNotAllowed", 405, {"method": "GET"}),
+        ("PreconditionFailed", 412, {"json": SOMEBODY_ELSES}),
+        ("ContentTooLarge", 413, {"data": b" " * (MOST_BYTES + 1), "content_type": "application/json"}),
+        ("UnsupportedMediaType", 415, {"data": b"{}", "content_type": "text/plain"}),
+    ],
+)
+def test_the_example_of_a_refusal_is_what_the_service_says(
+    client: FlaskClient, response: str, status: int, call: dict[str, Any]
+) -> None:
+    answer: TestResponse = client.open(**{"path": CALL, "method": "POST", **call})
+    (told,) = SPEC["components"]["responses"][response]["content"]["application/fhir+json"]["examples"].values()
+    assert (answer.status_code, answer.get_json(force=True)) == (status, told["value"])
+
+
 @pytest.mark.parametrize("name", ["PatientView", "OrderSelect"])
 def test_the_example_requests_are_read(name: str) -> None:
     body = SPEC["components"]["examples"][name]["value"]
@@ -265,7 +253,7 @@ def test_the_example_requests_are_read(name: str) -> None:
 )
 def test_what_the_specification_forbids_the_code_refuses(hook: str, context: dict[str, Any]) -> None:
     body = {"hook": hook, "hookInstance": "i", "context": context}
-    assert list(faults(body, schema("HookRequest"))) != []
+    assert faults(body, schema("HookRequest")) != []
     with pytest.raises(RequestUnreadable):
         parse_request(body)
 
@@ -275,7 +263,7 @@ def test_the_least_that_the_code_reads_the_specification_allows(service: Any) ->
     context = {"userId": "Practitioner/1", "patientId": "Patient/1", "selections": []}
     body = {"hook": service.hook, "hookInstance": "i", "context": context}
     parse_request(body, service.hook)
-    assert list(faults(body, schema("HookRequest"))) == []
+    assert faults(body, schema("HookRequest")) == []
 
 
 def test_the_discovery_document_is_as_specified() -> None:
@@ -284,11 +272,11 @@ def test_the_discovery_document_is_as_specified() -> None:
     }
     templates[HOOKS[0].id] = {}
     document = discovery_document(HOOKS, templates, "Send the prefetch.")
-    assert list(faults(document, schema("DiscoveryDocument"))) == []
+    assert faults(document, schema("DiscoveryDocument")) == []
 
 
 def test_an_error_is_as_specified() -> None:
-    assert list(faults(operation_outcome("structure", "the body is empty"), schema("OperationOutcome"))) == []
+    assert faults(operation_outcome("structure", "the body is empty"), schema("OperationOutcome")) == []
 
 
 # --- cards ------------------------------------------------------------------------------------------------------
@@ -329,14 +317,106 @@ BARE = Card(uuid=UUID, summary="Say the finding first", indicator="info", source
 
 
 def test_a_card_with_everything_is_as_specified() -> None:
-    response = HookResponse((FULL, BARE)).as_json()
-    assert list(faults(response, schema("HookResponse"))) == []
-    # Every member that the specification knows is in it, so none is misspelt.
-    card = FULL.as_json()
-    for name, shape in [("Card", card), ("Source", card["source"]), ("Link", card["links"][1])]:
-        assert set(SPEC["components"]["schemas"][name]["properties"]) == shape.keys()
-    actions = [action.as_json() for action in FULL.suggestions[0].actions]
-    assert set(SPEC["components"]["schemas"]["Action"]["properties"]) == set().union(*actions)
+    assert faults(HookResponse((FULL, BARE)).as_json(), schema("HookResponse")) == []
+
+
+# The words and the name of a button that does this alone.
+NOT_SENT = {Action: {"label", "uuid"}}
+
+
+@pytest.mark.parametrize("shape", [HookResponse, Card, Source, Coding, OverrideReason, Suggestion, Action, Link])
+def test_the_members_of_what_goes_out_are_those_of_the_code(shape: type) -> None:
+    names = {field.name for field in fields(shape)} - NOT_SENT.get(shape, set())
+    on_the_wire = {re.sub("_([a-z])", lambda found: found[1].upper(), name) for name in names}
+    assert set(SPEC["components"]["schemas"][shape.__name__]["properties"]) == on_the_wire
+
+
+def everything() -> dict[str, Any]:
+    """A card with every member, as it goes out."""
+    return copy.deepcopy(FULL.as_json())
+
+
+def put(*steps: Any) -> Callable[[dict[str, Any]], None]:
+    """Puts the last of the steps at the place that the others lead to."""
+    *way, name, value = steps
+
+    def change(card: dict[str, Any]) -> None:
+        held: Any = card
+        for step in way:
+            held = held[step]
+        held[name] = value
+
+    return change
+
+
+def leave_out(*steps: Any) -> Callable[[dict[str, Any]], None]:
+    *way, name = steps
+
+    def change(card: dict[str, Any]) -> None:
+        held: Any = card
+        for step in way:
+            held = held[step]
+        del held[name]
+
+    return change
+
+
+CREATE, UPDATE, DELETE = ([*("suggestions", 0, "actions"), place] for place in range(3))
+FLAWS = {
+    "a summary of 140": put("summary", "x" * 140),
+    "an empty detail": put("detail", ""),
+    "null for a detail": put("detail", None),
+    "an indicator of 1.0": put("indicator", "hard-stop"),
+    "a uuid in upper case": put("uuid", UUID.upper()),
+    "no uuid, and yet something to choose": leave_out("uuid"),
+    "an unknown member": put("colour", "red"),
+    "no links": put("links", []),
+    "no suggestions": put("suggestions", []),
+    "suggestions alone": leave_out("selectionBehavior"),
+    "a selection of no suggestions": leave_out("suggestions"),
+    "all of them": put("selectionBehavior", "all"),
+    "a flag that says no": put("suggestions", 0, "isRecommended", False),
+    "a suggestion that does nothing": put("suggestions", 0, "actions", []),
+    "a suggestion without a uuid": leave_out("suggestions", 0, "uuid"),
+    "an action of no kind": put(*CREATE, "type", "Create"),
+    "a creation of nothing": leave_out(*CREATE, "resource"),
+    "a creation without an id": leave_out(*CREATE, "resource", "id"),
+    "a creation that names a draft": put(*CREATE, "resourceId", "ServiceRequest/1"),
+    "an update of nothing": leave_out(*UPDATE, "resource"),
+    "a deletion of nothing": leave_out(*DELETE, "resourceId"),
+    "a deletion with a resource": put(*DELETE, "resource", DRAFT),
+    "a bare id": put(*DELETE, "resourceId", "1"),
+    "a reason without words": leave_out("overrideReasons", 0, "display"),
+    "a source without a name": put("source", "label", ""),
+    "a link with a script": put("links", 0, "url", "javascript:alert(1)"),
+    "a context for a page": put("links", 0, "appContext", "{}"),
+    "a context that is no text": put("links", 1, "appContext", {}),
+    "a link in 2.0's other spelling": put("links", 1, "autoLaunchable", True),
+}
+
+
+@pytest.mark.pitfall(10)
+@pytest.mark.parametrize("flaw", FLAWS.values(), ids=FLAWS)
+def test_the_specification_lets_no_flawed_card_out(flaw: Callable[[dict[str, Any]], None]) -> None:
+    card = everything()
+    flaw(card)
+    assert faults({"cards": [card]}, schema("HookResponse")) != []
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("Readiness", {"status": "ready"}, {"status": "ready", "because": ["of this"]}),
+        ("Readiness", {"status": "degraded", "because": ["of this"]}, {"status": "degraded"}),
+        ("FeedbackResponse", {"kept": 1, "repeated": 0}, {"kept": 1, "repeated": 0, "refused": []}),
+        ("OperationOutcome", operation_outcome("required", "x"), operation_outcome("required", "")),
+        ("OperationOutcome", operation_outcome("required", "x"), operation_outcome("no-such-code", "x")),
+        ("Health", {"status": "ok"}, {"status": "ok", "since": "today"}),
+    ],
+)
+def test_what_else_goes_out_is_exact(name: str, good: dict[str, Any], bad: dict[str, Any]) -> None:
+    assert faults(good, schema(name)) == []
+    assert faults(bad, schema(name)) != []
 
 
 def test_what_is_not_there_is_left_out() -> None:

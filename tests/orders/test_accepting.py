@@ -361,7 +361,6 @@ def test_nothing_that_was_accepted_is_suggested_again(id_: str, told: TellOf) ->
     assert accepted.isdisjoint(called(order) for order in created(woman.after_signing))
 
 
-@pytest.mark.xfail(strict=True, reason="an order without a code is not known again: one-to-one nurse")
 def test_what_was_accepted_in_words_is_not_suggested_again(told: TellOf) -> None:
     woman = told("V01")
     assert [action for action, _ in woman.of("create") if in_words(action["resource"])]
@@ -453,9 +452,6 @@ def test_the_women_show_all_that_can_be_accepted(told: TellOf, knowledge: Knowle
 ONE_ONLY = ("S29", "S21")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="two screens have one code: with one of them on order, both are taken for ordered"
-)
 @pytest.mark.parametrize(
     ("id_", "accepted", "other"),
     [

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from cds_service.clinical.consultation import Consultation, Encountered
+from cds_service.clinical.consultation import Consultation, Encountered, Ordered
 from cds_service.clinical.dosing import compute
 from cds_service.clinical.eligibility import Rows, judge
 from cds_service.clinical.facts import ABSENT, UNKNOWN, Doubt, Evidence, Facts, Finding, State
@@ -134,7 +134,7 @@ def think(
     stage: Stage = Stage.PREGNANT,
     draft: DraftedOrder | None = None,
     departures: tuple[Departure, ...] = (),
-    already: frozenset[str] = frozenset(),
+    already: tuple[Ordered, ...] = (),
     set_aside: tuple[str, ...] = (),
     configuration: tuple[str, ...] = (),
     not_recognised: tuple[Evidence, ...] = (),

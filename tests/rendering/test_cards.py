@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 from builders import DRAFT, NOW, SITE, WHO, cases, delivered, knowledge, measured, recorded, think, woman, wording
 
+from cds_service.clinical.consultation import Ordered
 from cds_service.clinical.facts import Evidence, Finding, State
 from cds_service.clinical.moment import exactly
 from cds_service.clinical.order_check import Departure
@@ -239,7 +240,13 @@ def test_a_drafted_order_gets_no_second_one_and_a_contraindicated_one_can_be_rem
 def test_nothing_is_offered_that_is_ordered_already():
     counselling = "http://snomed.info/sct|306226009"
     oximetry = "http://snomed.info/sct|252465000"
-    cards = write(think(woman(), already=frozenset({counselling, oximetry})), WHO, knowledge(), wording(), SITE)
+    cards = write(
+        think(woman(), already=(Ordered(frozenset({counselling})), Ordered(frozenset({oximetry})))),
+        WHO,
+        knowledge(),
+        wording(),
+        SITE,
+    )
     labels = [s["label"] for card in cards for s in card.get("suggestions", ())]
     assert not [label for label in labels if "counselling" in label or "oximetry" in label]
     assert "Already ordered, not offered again: Counselling referral" in cards[0]["detail"]

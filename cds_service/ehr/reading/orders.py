@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from fractions import Fraction
 from typing import Any, Final
 
+from cds_service.clinical.consultation import Ordered
 from cds_service.clinical.order_check import DraftedOrder, infusion_minutes
 from cds_service.ehr.chart import Chart
 from cds_service.ehr.elements import Resource, codings, concepts_in, members, reference_of, status_of, texts
@@ -27,6 +29,7 @@ from cds_service.knowledge.terminology import SYSTEMS
 
 _DEAD: Final = frozenset({"cancelled", "entered-in-error", "revoked", "stopped", "completed"})
 _STANDING: Final = frozenset({"active", "draft"})
+_URGENT: Final = ("urgent", "asap", "stat")
 _MONITORING: Final = ("order_oximetry", "order_blood_pressure")
 # The most telling first: a nasal dose is never for prevention, wherever else the order points.
 _ROUTES: Final = {
@@ -83,12 +86,18 @@ def monitoring_ordered(chart: Chart, knowledge: Knowledge) -> bool:
     return ordered.issuperset(_MONITORING)
 
 
-def already_ordered(chart: Chart, knowledge: Knowledge) -> frozenset[str]:  # noqa: ARG001  (one shape for all readers)
-    """The "system|code" of every service and medicine that is drafted or active, under the official URI."""
+def already_ordered(chart: Chart) -> tuple[Ordered, ...]:
+    """Every service and medicine that is drafted or active, its codes under their official URIs."""
     pool = medication_pool(chart)
-    concepts: list[object] = [order.get("code") for order in _on_order(chart, "ServiceRequest")]
-    for order in _on_order(chart, "MedicationRequest"):
-        concepts += medication_concepts(order, pool)
+    services = [
+        Ordered(_codes([order.get("code")]), _words(order.get("code")), _due(order), order.get("priority") in _URGENT)
+        for order in _on_order(chart, "ServiceRequest")
+    ]
+    medicines = [Ordered(_codes(medication_concepts(o, pool))) for o in _on_order(chart, "MedicationRequest")]
+    return (*services, *medicines)
+
+
+def _codes(concepts: Iterable[object]) -> frozenset[str]:
     return frozenset(
         f"{_official(system)}|{code}"
         for concept in concepts
@@ -97,6 +106,20 @@ def already_ordered(chart: Chart, knowledge: Knowledge) -> frozenset[str]:  # no
         and isinstance(system := coding.get("system"), str)
         and isinstance(code := coding.get("code"), str)
     )
+
+
+def _words(concept: object) -> str:
+    return " ".join(next(texts(concept), "").lower().split())
+
+
+def _due(order: Resource) -> date | None:
+    """The day on which it is to be done, as written."""
+    period = order.get("occurrencePeriod")
+    text = order.get("occurrenceDateTime") or (period.get("start") if isinstance(period, Mapping) else None)
+    try:
+        return date.fromisoformat(text[:10]) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _official(system: str) -> str:

@@ -230,9 +230,11 @@ def read_anaesthesia(view: View, since: datetime) -> dict[str, Finding]:
             neuraxial.append(Evidence(reference_of(resource)))
     silent = unknown(_silence(view))
     told = bool(neuraxial or general)
+    # A general anaesthetic may stand on a page that did not come.
+    cut_short = view.had("procedures") is Had.CUT_SHORT
     return {
         "anaesthesia": present(*general, *neuraxial) if told else silent,
-        "general_anaesthesia": present(*general) if general else (ABSENT if told else silent),
+        "general_anaesthesia": present(*general) if general else (ABSENT if told and not cut_short else silent),
         "neuraxial_anaesthesia": present(*neuraxial) if neuraxial else (ABSENT if told else silent),
     }
 

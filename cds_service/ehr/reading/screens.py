@@ -363,6 +363,7 @@ def read_bipolar_screen(view: View, observed: Observed, pregnancy_began: datetim
         for entry in observed.of("bipolar_screen")
         if _performed_by_her(entry.resource, view) and any(name.startswith(_TELLS) for name in entry.resource)
     ]
+    had = view.had_for("bipolar_screen")
     fresh = [s for s in seen if s[0] is None or s[0].latest >= pregnancy_began]
     if positive := [e for at, result, e in fresh if result is True]:
         return present(*(Evidence(e.reference, "positive", None, e.date) for e in positive))
@@ -376,10 +377,11 @@ def read_bipolar_screen(view: View, observed: Observed, pregnancy_began: datetim
         # Such as a score without a result: it could be a positive one.
         if unread := [e for at, result, e in fresh if result is None and (at is None or at.latest >= latest.latest)]:
             return unknown(Doubt.UNREADABLE, *unread)
+        if had is not Had.WHOLE:  # a later one, and a positive one, may stand on a page that did not come
+            return unknown(missing(had), evidence)
         return Finding(State.ABSENT, (Evidence(evidence.reference, "negative", None, evidence.date),))
     if seen:
         return unknown(Doubt.UNREADABLE if fresh else Doubt.TOO_OLD, *(e for _, _, e in seen))
-    had = view.had_for("bipolar_screen")
     return unknown(Doubt.NOT_RECORDED if had is Had.WHOLE else missing(had))
 
 

@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "feedback",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
         sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("service", sa.String(64), nullable=False),
         sa.Column("card", sa.String(256), nullable=False),
