@@ -16,6 +16,7 @@ from markupsafe import Markup
 from cds_service.web.markdown import as_html
 
 _PAGE_POLICY: Final = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
 _SCHEMAS: Final = "#/components/schemas/"
 # What a reader wants to know of a value besides its type.
 _LIMITS: Final = {
@@ -28,7 +29,7 @@ _LIMITS: Final = {
 }
 
 
-def specification(package: Path = Path(__file__).resolve().parents[1]) -> Path:
+def specification(package: Path = _PACKAGE) -> Path:
     """`openapi.yaml`: beside the package in a checkout, inside it in a wheel."""
     installed = package / "openapi.yaml"
     return installed if installed.is_file() else package.parent / "openapi.yaml"

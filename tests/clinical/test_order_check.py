@@ -174,6 +174,10 @@ TABLE = [
         ["above_limit_per_kg"], site=None, kg="40"),
     Row("in mg: the rate says nothing more of the dose", {"rate_mg_per_kg_per_min": "0.008", "strength": None}, [],
         site=None, kg=None),
+    Row("per kg: the rate says nothing more of the dose",
+        {**PER_KG, "dose_mg_per_kg": "0.2", "rate_mg_per_kg_per_min": "0.008"}, [], site=None, kg=None),
+    Row("in mL: the rate says nothing more of the dose",
+        {**NO_DOSE, "volume_ml": "2.8", "rate_mg_per_kg_per_min": "0.008"}, [], site=None, kg=None),
     Row("two rates: the greater counts", {**NO_DOSE, "rate_mg_per_min": "0.35", "rate_mg_per_kg_per_min": "0.007"},
         ["above_limit", "dose_differs"]),
     Row("4.2 mL/h of 5 mg/mL for 40 min", {**NO_DOSE, "rate_ml_per_h": "4.2"}, []),
@@ -206,6 +210,9 @@ TABLE = [
     Row("dose and volume agree", {"volume_ml": "2.8"}, []),
     Row("dose and volume agree within 10 %", {"volume_ml": "3.08"}, []),
     Row("the volume holds more than that", {"volume_ml": "3.09"}, ["strength_error"]),
+    Row("a dose per kg and a volume agree", {**PER_KG, "dose_mg_per_kg": "0.2", "volume_ml": "2.9"}, []),
+    Row("the volume holds twice the dose per kg", {**PER_KG, "dose_mg_per_kg": "0.2", "volume_ml": "5.8"},
+        ["strength_error"]),
     Row("the volume of a weaker product", {"volume_ml": "2.8", "strength": "25"}, ["strength_error", "other_strength"]),
     Row("the same, without a protocol", {"volume_ml": "2.8", "strength": "25"}, ["strength_error"], site=None),
     Row("the volume that runs in is no error", {"volume_ml": "20"}, []),
@@ -234,6 +241,10 @@ TABLE = [
     Row("per kg: 40 min", {**NO_TIME, "rate_mg_per_kg_per_min": "14/2896"}, []),
     Row("per kg: 0.005 mg/kg/min", {**NO_TIME, "rate_mg_per_kg_per_min": "0.005"}, ["too_short"]),
     Row("dose and rate per kg", {**PER_KG, **NO_TIME, "dose_mg_per_kg": "0.2", "rate_mg_per_kg_per_min": "0.005"}, []),
+    Row("dose per kg, rate in mg: 40 min", {**PER_KG, **NO_TIME, "dose_mg_per_kg": "0.2", "rate_mg_per_min": "0.362"},
+        []),
+    Row("dose per kg, rate in mg: faster", {**PER_KG, **NO_TIME, "dose_mg_per_kg": "0.2", "rate_mg_per_min": "0.363"},
+        ["too_short"]),
     Row("30 mL/h of 20 mL", {**NO_TIME, "rate_ml_per_h": "30", "mixed_ml": "20"}, []),
     Row("31 mL/h of 20 mL", {**NO_TIME, "rate_ml_per_h": "31", "mixed_ml": "20"}, ["too_short"]),
     Row("30 mL/h of what is drawn up", {**NO_TIME, "rate_ml_per_h": "30"}, ["too_short"]),
@@ -330,6 +341,15 @@ def test_a_weight_that_is_none_is_not_divided_by(kg: Decimal) -> None:
     assert ids(found) == ["no_total"]
 
 
+@pytest.mark.parametrize("kg", [Decimal("0.001"), Decimal(1), 1])
+def test_any_weight_that_is_one_is_reckoned_with(kg: Decimal) -> None:
+    order = replace(RIGHT[ESK], dose_mg=None, dose_mg_per_kg=Fraction("0.2"))
+    found = check(
+        (order,), dose=None, protocol=protocol_of(ESK), weight_kg=kg, monitoring=True, table=known().order_check
+    )
+    assert found == ()
+
+
 # ---- Words
 
 
@@ -359,6 +379,7 @@ def words(row_differs: Mapping[str, Any], **call: Any) -> list[tuple[str, str, s
         ({**NO_DOSE, "strength": None, "volume_ml": "2.8"}, {}, [("total dose", "2.8 mL", "14.0 mg")]),
         (NO_DOSE, {}, [("total dose", "not stated", "14.0 mg")]),
         ({**NO_DOSE, "unreadable": frozenset({"dose"})}, {}, [("total dose", "not readable", "14.0 mg")]),
+        ({**NO_DOSE, "unreadable": frozenset({"rate"})}, {}, [("total dose", "not readable", "14.0 mg")]),
         (NO_TIME, {}, [("infusion time", "not stated", "40 to 60 min")]),
         ({**NO_TIME, "unreadable": frozenset({"time"})}, {}, [("infusion time", "not readable", "40 to 60 min")]),
         ({**NO_TIME, "unreadable": frozenset({"rate"})}, {}, [("infusion time", "not readable", "40 to 60 min")]),

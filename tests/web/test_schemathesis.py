@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
 import yaml
 from ehr import request_for
 from encoding import read_cases
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -64,13 +66,17 @@ def nearer(case: schemathesis.Case) -> None:
         case.body = {**body, "prefetch": {"patient": patient, **body.get("prefetch", {})}}
 
 
+# What does not fit takes three times as long to think of.
+TRIES = {GenerationMode.POSITIVE: 100, GenerationMode.NEGATIVE: 50}
+
+
 def tried(api: schemathesis.BaseSchema, label: str, mode: GenerationMode) -> Counter[int]:
-    """The statuses that a hundred calls of one operation got, each answer checked."""
+    """The statuses that many calls of one operation got, each answer checked."""
     method, path = label.split()
     heard: Counter[int] = Counter()
 
     @settings(
-        max_examples=150, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+        max_examples=TRIES[mode], derandomize=True, database=None, deadline=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(api[path][method].as_strategy(generation_mode=mode))
@@ -96,6 +102,44 @@ def test_every_answer_to_what_fits_the_specification_is_in_it(api: schemathesis.
 def test_every_answer_to_what_does_not_fit_is_in_it_too(api: schemathesis.BaseSchema, label: str) -> None:
     heard = tried(api, label, GenerationMode.NEGATIVE)
     assert sum(heard[status] for status in (400, 404, 405, 415)) > 0
+
+
+EXAMPLES = {
+    "PatientView": "/cds-services/ppd-chart-review",
+    "OrderSelect": "/cds-services/ppd-delivery-order",
+    "Feedback": "/cds-services/ppd-delivery-order/feedback",
+}
+
+
+def test_no_example_of_a_body_is_left_out() -> None:
+    bodies = [operation["requestBody"]["content"] for operation in operations() if "requestBody" in operation]
+    held = [one["$ref"] for body in bodies for kind in body.values() for one in kind.get("examples", {}).values()]
+    assert {reference.rpartition("/")[2] for reference in held} == set(EXAMPLES)
+
+
+def operations() -> Iterator[dict[str, Any]]:
+    yield from (held for item in SPEC["paths"].values() for method, held in item.items() if method != "parameters")
+
+
+@pytest.mark.parametrize(("name", "path"), EXAMPLES.items())
+def test_every_example_gets_a_200_and_says_something(api: schemathesis.BaseSchema, name: str, path: str) -> None:
+    _, _, service, *rest = path.split("/")
+    operation = api["/".join(["/cds-services/{id}", *rest])]["POST"]
+    body = SPEC["components"]["examples"][name]["value"]
+    case = operation.Case(path_parameters={"id": service}, body=body, media_type="application/json")
+    answer = case.call_and_validate(checks=CHECKS)
+    assert answer.status_code == 200
+    assert any(answer.json().values()), "cards, or how many outcomes were kept"
+
+
+def test_the_example_of_a_card_is_the_answer_to_the_example_of_a_request(client: FlaskClient) -> None:
+    """But for its words, which may change, and what is left out of it."""
+    examples = {name: one["value"] for name, one in SPEC["components"]["examples"].items()}
+    (told,) = client.post(EXAMPLES["PatientView"], json=examples["PatientView"]).get_json()["cards"]
+    (shown,) = examples["ScreeningCard"]["cards"]
+    assert told["source"]["topic"]["code"] == shown["source"]["topic"]["code"]
+    assert (told["indicator"], told["selectionBehavior"]) == (shown["indicator"], shown["selectionBehavior"])
+    assert len(told["suggestions"]) == len(shown["suggestions"])
 
 
 def good_calls(advisor: Advisor, now: datetime) -> Iterator[tuple[str, bytes]]:
