@@ -251,8 +251,10 @@ def test_the_wheel_is_told_to_take_the_cards_and_the_description_of_the_api() ->
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
 
-    assert {"/cds_service", "/cards/**/*.toml", "/openapi.yaml"} <= set(wheel["include"])
+    assert {"/cds_service", "/cards/**/*.toml"} <= set(wheel["include"])
     assert wheel["sources"]["cards"] == "cds_service/cards"
+    # hatchling maps folders only: as an `include`, the file would lie at the top of site-packages.
+    assert wheel["force-include"]["openapi.yaml"] == "cds_service/openapi.yaml"
     assert (ROOT / "LICENSE").stat().st_size > 10_000
     for name in ("LOINC", "SNOMED", "RxNorm", "UCUM"):
         assert name in (ROOT / "NOTICE").read_text(encoding="utf-8")

@@ -83,7 +83,8 @@ def chart_of(
         # A list of forms may hold the father's alone, and she filled in none.
         if _is_about_others(one, aliases) and not _holds_forms(one):
             pile.lower(one.keys, Had.FAILED)
-    for resource, about_her in pile.resources():
+    for kept in pile.resources():
+        resource = kept.resource
         kind = resource["resourceType"]
         if kind in _OWNERLESS:
             by_type.setdefault(kind, []).append(resource)
@@ -96,8 +97,9 @@ def chart_of(
             by_type.setdefault(kind, []).append(resource)
         elif whose is None:
             pile.set_aside.append(f"{reference_of(resource)}: it does not say whose it is")
-            pile.lower((q.key for q in wanted if q.type == kind and _might_answer(resource, q)), Had.CUT_SHORT)
-        elif about_her and kind not in _FAMILY and whose.startswith("Patient/"):
+            if kept.asked_for:  # else our own key tells all that there is to tell
+                pile.lower((q.key for q in wanted if q.type == kind and _might_answer(resource, q)), Had.CUT_SHORT)
+        elif kept.about_her and kind not in _FAMILY and whose.startswith("Patient/"):
             raise _mixed_up(f"a {kind} that the EHR holds for the patient of the context is about another patient")
         else:
             pile.not_hers.append(f"{reference_of(resource)}: about another person")
@@ -119,15 +121,28 @@ def chart_of(
 
 
 @dataclass(slots=True)
+class _Kept:
+    """A resource, and where it came from: the answer to a search for her alone; an answer to anything we asked."""
+
+    resource: Resource
+    about_her: bool
+    asked_for: bool
+
+    def also_from(self, told: Told) -> None:
+        self.about_her |= told.about_her
+        self.asked_for |= told.about_her or bool(told.keys or told.partly)
+
+
+@dataclass(slots=True)
 class _Pile:
-    """All entries of all answers, before anybody asked whose they are. The flag: it answers a search for her alone."""
+    """All entries of all answers, before anybody asked whose they are."""
 
     had: dict[str, Had]
     types: Mapping[str, str]
     set_aside: list[str] = field(default_factory=list)
     not_hers: list[str] = field(default_factory=list)
-    found: dict[tuple[str, str], tuple[Resource, bool]] = field(default_factory=dict)
-    loose: list[tuple[Resource, bool]] = field(default_factory=list)
+    found: dict[tuple[str, str], _Kept] = field(default_factory=dict)
+    loose: list[_Kept] = field(default_factory=list)
     full_urls: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
@@ -155,7 +170,7 @@ class _Pile:
             broken += _is_mute(resource)  # what it would have told is unknown, so this list cannot say "none"
             if resource["resourceType"] == "Patient":
                 self.full_urls.setdefault(str(resource.get("id")), set()).add(str(entry.get("fullUrl")))
-            self._keep(resource, told.about_her)
+            self._keep(resource).also_from(told)
         if broken:
             self.set_aside.append(f"{told.name}: {broken} entries could not be read")
         if withheld:
@@ -168,29 +183,27 @@ class _Pile:
         for key in told.partly:
             self.had[key] = max(self.had[key], min(state, Had.CUT_SHORT))
 
-    def _keep(self, resource: Resource, about_her: bool) -> None:
+    def _keep(self, resource: Resource) -> _Kept:
         """Each resource once. Of two versions the later stays, whatever their order."""
+        new = _Kept(resource, about_her=False, asked_for=False)
         id_ = resource.get("id")
         if not isinstance(id_, str):
-            if all(held != resource for held, _ in self.loose):
-                self.loose.append((resource, about_her))
-            return
-        key = (resource["resourceType"], id_)
-        if (before := self.found.get(key)) is None:
-            self.found[key] = (resource, about_her)
-            return
-        held, flag = before
-        if held != resource and _version(held) < _version(resource):
-            held = resource
-        self.found[key] = (held, flag or about_her)
+            same = next((kept for kept in self.loose if kept.resource == resource), None)
+            if same is None:
+                self.loose.append(new)
+            return same or new
+        kept = self.found.setdefault((resource["resourceType"], id_), new)
+        if kept.resource != resource and _version(kept.resource) < _version(resource):
+            kept.resource = resource
+        return kept
 
-    def resources(self) -> Iterator[tuple[Resource, bool]]:
+    def resources(self) -> Iterator[_Kept]:
         yield from self.found.values()
         yield from self.loose
 
     def get(self, kind: str, id_: str) -> Resource | None:
         found = self.found.get((kind, id_))
-        return found[0] if found is not None else None
+        return found.resource if found is not None else None
 
     def lower(self, keys: Iterable[str], most: Had) -> None:
         for key in keys:
@@ -275,7 +288,7 @@ def _patient(request: HookRequest, pile: _Pile) -> Resource:
     patient = pile.get("Patient", request.patient_id)
     if patient is not None:
         return patient
-    if any(resource["resourceType"] == "Patient" for resource, _ in pile.resources()):
+    if any(kept.resource["resourceType"] == "Patient" for kept in pile.resources()):
         raise _mixed_up("the Patient that the EHR gave is not the patient of the context")
     raise ChartUnavailable(_NO_PATIENT[pile.had.get("patient", Had.NOT_ASKED)])
 

@@ -225,7 +225,8 @@ class Visit:
             if not _is_fhir(page, is_search=is_search):
                 raise _Unanswered(Had.FAILED, reached=True)
             answer = answer_over((page,))
-            self._count(entries=len(answer.entries))
+            if is_search:
+                self._count(entries=len(answer.entries))
             pages.append(page)
             following = self.next_url(answer.more, following) if answer.more else None
 
@@ -234,12 +235,16 @@ class Visit:
             self._reached = reached or bool(self._reached)
 
     def _count(self, *, size: int = 0, entries: int = 0) -> None:
-        """Raises _Unanswered when this visit has brought more than may be read."""
+        """
+        Raises _Unanswered when this would be more than may be read in a visit.
+
+        A page that is refused uses nothing up: one list that is far too long must not cost the others, or the Patient.
+        """
         with self._lock:
+            if self._bytes + size > MOST_VISIT_BYTES or self._entries + entries > MOST_VISIT_ENTRIES:
+                raise _Unanswered(Had.FAILED, reached=True)
             self._bytes += size
             self._entries += entries
-            if self._bytes > MOST_VISIT_BYTES or self._entries > MOST_VISIT_ENTRIES:
-                raise _Unanswered(Had.FAILED, reached=True)
 
     def _page(self, session: requests.Session, url: str) -> Any:
         left = self._deadline.left()

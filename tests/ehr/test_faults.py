@@ -210,9 +210,7 @@ def test_a_broken_list_leaves_its_facts_unknown(fault: str, kind: str) -> None:
     says = [Doubt.RESTRICTED] if fault in RESTRICTED else [Doubt.NOT_RECEIVED, Doubt.INCOMPLETE]
     assert any(doubt.value in answer.text for doubt in says)
     if fault != "a total above what came":  # there, all that there is did come
-        # Past the cap of a visit other lists go short as well, whichever came last. That nothing explains a
-        # vasopressor blocks: it is no all-clear.
-        assert answer.absent - {"vasopressor_explained"} <= restricted(kind).absent
+        assert answer.absent <= restricted(kind).absent
 
 
 @pytest.mark.parametrize("kind", TELLING)
