@@ -76,8 +76,12 @@ def _map_defects(site: Site, knowledge: Knowledge) -> Iterator[str]:
 
 
 def ceiling_defects(knowledge: Knowledge) -> Iterator[str]:
-    """Protocols that ask for more than the ceilings that stand in code."""
+    """Protocols and absolute limits that ask for more than the ceilings that stand in code."""
     for protocol in knowledge.protocols.protocol:
         most = CEILING_MG[protocol.medicine]
         if protocol.ceiling_mg > most:
             yield f"tables/protocols.toml: {protocol.id}: ceiling_mg {protocol.ceiling_mg} is above {most} mg"
+    for limit in knowledge.order_check.absolute:
+        most = CEILING_MG[limit.medicine]
+        if limit.mg > most:
+            yield f"tables/order_check.toml: {limit.medicine}: the absolute limit {limit.mg} mg is above {most} mg"

@@ -170,8 +170,8 @@ class _Checked:
         self.minutes = infusion_minutes(order, kg)
         # A draft that names both medicines, or neither, is held against the strictest limit.
         limits = [row for row in table.absolute if row.medicine == order.medicine] or [*table.absolute]
-        self.limit_mg = min((Fraction(row.mg) for row in limits), default=None)
-        self.limit_mg_per_kg = min((Fraction(row.mg_per_kg) for row in limits), default=None)
+        self.limit_mg = min(Fraction(row.mg) for row in limits)
+        self.limit_mg_per_kg = min(Fraction(row.mg_per_kg) for row in limits)
 
     def departure(self, id_: DepartureId, *, critical: bool = False) -> Departure:
         words = self.table.words.departure[id_]
@@ -188,10 +188,10 @@ class _Checked:
 
     def beyond_limits(self) -> Iterator[DepartureId]:
         """What no site may do, whatever its protocol."""
-        if self.total is not None and self.limit_mg is not None and self.total > self.limit_mg:
+        if self.total is not None and self.total > self.limit_mg:
             yield "above_limit"
         per_kg = self._per_kg()
-        if per_kg is not None and self.limit_mg_per_kg is not None and per_kg > self.limit_mg_per_kg:
+        if per_kg is not None and per_kg > self.limit_mg_per_kg:
             yield "above_limit_per_kg"
         if self._strength_error():
             yield "strength_error"
@@ -324,8 +324,8 @@ class _Checked:
         not_stated = words.not_stated
         return {
             "dose": self._dose_words(),
-            "limit": _shown(self.limit_mg, not_stated),
-            "limit_per_kg": _shown(self.limit_mg_per_kg, not_stated),
+            "limit": _shown(self.limit_mg),
+            "limit_per_kg": _shown(self.limit_mg_per_kg),
             "per_kg": _shown(self._per_kg(), not_stated),
             "times": _shown(self._times(), not_stated),
             # Without a computed dose none is named: the card may be about a contraindication.

@@ -440,6 +440,13 @@ class OrderCheckTable(Table):
     words: OrderCheckWords
     sources: Sources
 
+    @model_validator(mode="after")
+    def _each_has_its_limit(self) -> OrderCheckTable:
+        # A medicine without a limit of its own would be held against the other's.
+        if sorted(row.medicine for row in self.absolute) != ["esketamine", "ketamine"]:
+            raise ValueError("absolute: esketamine and ketamine have one limit each")
+        return self
+
 
 class TopicRow(Row):
     """A card topic: its code, the hooks that may show it, and the override reasons offered with it."""

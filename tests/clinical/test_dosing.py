@@ -325,19 +325,19 @@ def test_the_least_dose_is_one_step() -> None:
 
 # ---- Refused at start
 
-Planted = Callable[[str, str], Path]
+Planted = Callable[..., Path]
 
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Planted:
-    """The tables with one number of a protocol changed, where nobody else reads them."""
+    """The tables with one number changed, where nobody else reads them."""
 
-    def plant(old: str, new: str) -> Path:
+    def plant(old: str, new: str, table: str = "protocols.toml") -> Path:
         folder = tmp_path / "knowledge"
         shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-        file = folder / "tables" / "protocols.toml"
+        file = folder / "tables" / table
         text = file.read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"protocols.toml says {old!r} {text.count(old)} times"
+        assert text.count(old) == 1, f"{table} says {old!r} {text.count(old)} times"
         file.write_text(text.replace(old, new), encoding="utf-8")
         return folder
 
@@ -374,6 +374,24 @@ def test_tables_that_ask_for_more_are_refused_at_start(planted: Planted, old: st
     else:
         assert len(found) == 1
         assert says in found[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('\nmg = "20"', '\nmg = "19.999"', []),
+        ('\nmg = "20"', '\nmg = "20.001"', [
+            "tables/order_check.toml: esketamine: the absolute limit 20.001 mg is above 20 mg"]),
+        ('\nmg = "50"', '\nmg = "50"', []),
+        ('\nmg = "50"', '\nmg = "50.001"', [
+            "tables/order_check.toml: ketamine: the absolute limit 50.001 mg is above 50 mg"]),
+    ],
+)  # fmt: skip
+def test_an_absolute_limit_above_the_ceiling_is_refused_at_start(
+    planted: Planted, old: str, new: str, says: list[str]
+) -> None:
+    """It holds at every site, for what people draft: whoever moves it takes the last guard away."""
+    assert refusals(planted(old, new, "order_check.toml")) == says
 
 
 # ---- Only for an eligible woman

@@ -162,6 +162,11 @@ TABLE = [
     Row("a rate per kg above 0.3 mg/kg in all", {**NO_DOSE, "rate_mg_per_kg_per_min": "0.0076"},
         ["above_limit_per_kg"], site=None, kg=None),
     Row("a rate per kg of 0.3 mg/kg in all", {**NO_DOSE, "rate_mg_per_kg_per_min": "0.0075"}, [], site=None, kg=None),
+    Row("a rate per kg, up to 60 min: the longest counts",
+        {**NO_DOSE, "rate_mg_per_kg_per_min": "0.0051", "longest_minutes": "60"},
+        ["above_limit_per_kg"], site=None, kg=None),
+    Row("a rate per kg, up to 60 min, of 0.3 mg/kg in all",
+        {**NO_DOSE, "rate_mg_per_kg_per_min": "0.005", "longest_minutes": "60"}, [], site=None, kg=None),
     Row("both medicines named, 20 mg", {"medicine": None, "dose_mg": "20"}, [], site=None),
     Row("both medicines named, the strictest limit counts", {"medicine": None, "dose_mg": "20.01"},
         ["above_limit"], site=None),
@@ -172,6 +177,8 @@ TABLE = [
     Row("in mg and per kg: the greater counts", {"dose_mg_per_kg": "0.25"}, ["dose_differs"]),
     Row("in mg and per kg of another weight", {"dose_mg": "14", "dose_mg_per_kg": "0.31"},
         ["above_limit_per_kg"], site=None, kg="40"),
+    Row("in mg above 0.3 mg/kg, beside 0.2 mg/kg: the greater counts", {"dose_mg": "15.01", "dose_mg_per_kg": "0.2"},
+        ["above_limit_per_kg"], site=None, kg="50"),
     Row("in mg: the rate says nothing more of the dose", {"rate_mg_per_kg_per_min": "0.008", "strength": None}, [],
         site=None, kg=None),
     Row("per kg: the rate says nothing more of the dose",
@@ -207,6 +214,8 @@ TABLE = [
     Row("ready to run in the protocol's volume", {"strength": "0.7"}, []),
     Row("ready to run in half of that volume", {"strength": "1.4"}, ["other_strength"]),
     Row("more than one strength", {"strength": None, "unreadable": frozenset({"strength"})}, ["strength_unclear"]),
+    Row("more than one strength, one of them taken",
+        {"strength": "25", "unreadable": frozenset({"strength"})}, ["strength_unclear"]),
     Row("dose and volume agree", {"volume_ml": "2.8"}, []),
     Row("dose and volume agree within 10 %", {"volume_ml": "3.08"}, []),
     Row("the volume holds more than that", {"volume_ml": "3.09"}, ["strength_error"]),
@@ -246,8 +255,11 @@ TABLE = [
     Row("dose per kg, rate in mg: faster", {**PER_KG, **NO_TIME, "dose_mg_per_kg": "0.2", "rate_mg_per_min": "0.363"},
         ["too_short"]),
     Row("30 mL/h of 20 mL", {**NO_TIME, "rate_ml_per_h": "30", "mixed_ml": "20"}, []),
-    Row("31 mL/h of 20 mL", {**NO_TIME, "rate_ml_per_h": "31", "mixed_ml": "20"}, ["too_short"]),
+    Row("30.01 mL/h of 20 mL", {**NO_TIME, "rate_ml_per_h": "30.01", "mixed_ml": "20"}, ["too_short"]),
+    Row("20 mL/h of 20 mL", {**NO_TIME, "rate_ml_per_h": "20", "mixed_ml": "20"}, []),
+    Row("19.99 mL/h of 20 mL", {**NO_TIME, "rate_ml_per_h": "19.99", "mixed_ml": "20"}, ["too_long"]),
     Row("30 mL/h of what is drawn up", {**NO_TIME, "rate_ml_per_h": "30"}, ["too_short"]),
+    Row("30 mL/h of nobody knows how much", {**NO_TIME, "rate_ml_per_h": "30", "strength": None}, ["no_time"]),
     Row("4.2 mL/h of what is drawn up", {**NO_TIME, "rate_ml_per_h": "4.2"}, []),
     Row("40 min beside a faster rate: the shorter counts", {"rate_mg_per_min": "0.7"}, ["too_short"]),
     Row("90 min beside a rate of 40 min: the shorter counts", {"minutes": "90", "rate_mg_per_min": "0.35"}, []),
@@ -255,7 +267,16 @@ TABLE = [
     # -- no total
     Row("no dose at all (vignette V25)", {**NO_DOSE, **NO_TIME}, ["no_total", "no_time"]),
     Row("per kg, weight not known", {**PER_KG, "dose_mg_per_kg": "0.2"}, ["no_total"], kg=None),
+    Row("per kg and a volume, weight not known", {**PER_KG, "dose_mg_per_kg": "0.2", "volume_ml": "2.8"}, ["no_total"],
+        kg=None),
+    Row("per kg and a rate, weight not known", {**PER_KG, "dose_mg_per_kg": "0.2", "rate_mg_per_min": "0.35"},
+        ["no_total"], kg=None),
+    Row("dose and rate per kg, weight not known",
+        {**PER_KG, **NO_TIME, "dose_mg_per_kg": "0.2", "rate_mg_per_kg_per_min": "0.005"}, ["no_total"], kg=None),
+    Row("30 mL/h for 40 min of nobody knows what", {**NO_DOSE, "rate_ml_per_h": "30", "strength": None}, ["no_total"]),
     Row("a rate and no time", {**NO_DOSE, **NO_TIME, "rate_mg_per_min": "0.35"}, ["no_total", "no_time"]),
+    Row("a rate per kg and no time", {**NO_DOSE, **NO_TIME, "rate_mg_per_kg_per_min": "0.005"},
+        ["no_total", "no_time"]),
     Row("a rate and its time", {**NO_DOSE, "rate_mg_per_min": "0.35"}, []),
     Row("a rate and up to 60 min", {**NO_DOSE, "rate_mg_per_min": "0.35", "longest_minutes": "60"},
         ["above_limit", "dose_differs"]),
@@ -294,10 +315,44 @@ def test_every_departure_is_met_in_the_table() -> None:
     assert {id_ for row in TABLE for id_ in row.finds} == set(get_args(DepartureId))
 
 
+@pytest.mark.parametrize(("repeats", "found"), [(1, []), (2, []), (3, ["repeats"])])
+def test_where_two_doses_are_allowed_one_is_not_too_few(repeats: int, found: list[str]) -> None:
+    order, kg = replace(RIGHT[ESK], repeats=repeats), Decimal(WEIGHT)
+    table = known().order_check.model_copy(update={"most_repeats": 2})
+    said = check(
+        (order,), dose=computed(ESK, WEIGHT), protocol=protocol_of(ESK), weight_kg=kg, monitoring=True, table=table
+    )
+    assert ids(said) == found
+
+
 @pytest.mark.parametrize("row", TABLE, ids=str)
 def test_only_an_absolute_limit_is_critical(row: Row) -> None:
     for departure in row.found():
         assert departure.critical is (departure.id in {"above_limit", "above_limit_per_kg", "strength_error"})
+
+
+@pytest.mark.parametrize(
+    ("differs", "mg", "minutes"),
+    [
+        ({**PER_KG, "dose_mg_per_kg": "0.2"}, "14.48", "40"),
+        ({**NO_DOSE, "volume_ml": "2.8"}, "14", "40"),
+        ({**NO_DOSE, "rate_mg_per_min": "0.35"}, "14", "40"),
+        ({**NO_DOSE, "rate_mg_per_kg_per_min": "0.005"}, "14.48", "40"),
+        ({**NO_DOSE, "rate_ml_per_h": "4.2"}, "14", "40"),
+        ({**NO_DOSE, "rate_ml_per_h": "4.2", "longest_minutes": "60"}, "21", "40"),
+        ({**NO_TIME, "rate_mg_per_min": "0.35"}, "14", "40"),
+        ({**NO_TIME, "rate_mg_per_kg_per_min": "0.005"}, "14", "14000/362"),
+        ({**PER_KG, **NO_TIME, "dose_mg_per_kg": "0.2", "rate_mg_per_kg_per_min": "0.0052"}, "14.48", "500/13"),
+        ({**NO_TIME, "rate_ml_per_h": "4.2"}, "14", "40"),
+        ({**NO_TIME, "rate_ml_per_h": "4.2", "strength": None, "volume_ml": "2.8"}, "14", "40"),
+        ({**NO_TIME, "rate_ml_per_h": "30", "mixed_ml": "20"}, "14", "40"),
+    ],
+)
+def test_the_amounts_in_an_order_come_to_exactly_this(differs: Mapping[str, Any], mg: str, minutes: str) -> None:
+    """The table above is too coarse for it: what is wrong by less than a tenth passes there."""
+    order = Row("", differs, []).order
+    kg = Fraction(WEIGHT)
+    assert (total_dose(order, kg), infusion_minutes(order, kg)) == (Fraction(mg), Fraction(minutes))
 
 
 # ---- Several orders
@@ -385,12 +440,15 @@ def words(row_differs: Mapping[str, Any], **call: Any) -> list[tuple[str, str, s
         ({**NO_TIME, "unreadable": frozenset({"rate"})}, {}, [("infusion time", "not readable", "40 to 60 min")]),
         ({"minutes": "20"}, {}, [("infusion time", "20 min", "40 to 60 min")]),
         ({"longest_minutes": "90"}, {}, [("infusion time", "90 min", "40 to 60 min")]),
+        ({"minutes": "20", "longest_minutes": "90"}, {}, [("infusion time", "20 min", "40 to 60 min")]),
         ({"route": "neuraxial"}, {}, [("route", "neuraxial", "intravenous")]),
         ({"strength": None}, {"site": KET, "drafted": ESK, "dosed": False}, [("medicine", "esketamine", "ketamine")]),
         ({"route": None}, {}, [("route", "not stated", "intravenous")]),
         ({"repeats": 3}, {}, [("number of doses", "3", "at most 1")]),
         ({"strength": "25"}, {}, [("strength", "25 mg/mL", "5 mg/mL")]),
         ({"strength": None, "volume_ml": "0.56"}, {}, [("strength", "25 mg/mL", "5 mg/mL")]),
+        ({"strength": None, "volume_ml": "0.57"}, {}, [("strength", "24.561 mg/mL", "5 mg/mL")]),
+        ({"dose_mg_per_kg": "0.25"}, {}, [("dose", "18.1 mg", "14.0 mg")]),
         ({"volume_ml": "2.8", "strength": "25"}, {"site": None}, [
             ("dose and volume", "14 mg, but 2.8 mL of 25 mg/mL hold 70 mg", "one and the same dose"),
         ]),
@@ -421,6 +479,48 @@ def test_without_a_computed_dose_none_is_named() -> None:
 def _shipped() -> dict[str, Any]:
     folder = Path(cds_service.knowledge.__file__).parent
     return tomllib.loads((folder / "tables" / "order_check.toml").read_text(encoding="utf-8"))
+
+
+def test_what_a_draft_does_not_say_is_called_not_stated_wherever_the_words_ask_for_it() -> None:
+    asked = ("route", "time", "per_kg", "times", "strength", "volume", "by_volume", "dose")
+    table = _shipped()
+    table["words"]["departure"]["no_total"]["drafted"] = "; ".join(f"${slot}" for slot in asked)
+    silent = DraftedOrder("MedicationRequest/one", ESK, None, True)
+    found = check(
+        (silent,),
+        dose=None,
+        protocol=protocol_of(ESK),
+        weight_kg=None,
+        monitoring=True,
+        table=OrderCheckTable.model_validate(table),
+    )
+    (unsaid,) = (departure.drafted for departure in found if departure.id == "no_total")
+    assert unsaid.split("; ") == ["not stated"] * len(asked)
+    assert silent.repeats == 1  # whoever says nothing of it wants one dose
+
+
+def test_without_a_protocol_nothing_is_said_to_be_its_own() -> None:
+    table = _shipped()
+    table["words"]["departure"]["above_limit"]["expected"] = "$medicine; $expected_medicine; $expected_strength"
+    much = replace(RIGHT[ESK], medicine=None, dose_mg=Fraction(28))
+    found = check(
+        (much,),
+        dose=None,
+        protocol=None,
+        weight_kg=None,
+        monitoring=True,
+        table=OrderCheckTable.model_validate(table),
+    )
+    assert [departure.expected for departure in found] == ["not clear; not stated; not stated"]
+
+
+@pytest.mark.parametrize("medicines", [[], [ESK], [KET], [ESK, ESK], [ESK, KET, KET]])
+def test_a_medicine_without_one_limit_of_its_own_is_refused_at_start(medicines: list[str]) -> None:
+    table = _shipped()
+    rows = {row["medicine"]: row for row in table["absolute"]}
+    table["absolute"] = [rows[medicine] for medicine in medicines]
+    with pytest.raises(ValidationError, match="absolute: esketamine and ketamine have one limit each"):
+        OrderCheckTable.model_validate(table)
 
 
 def test_a_departure_without_words_is_refused_at_start() -> None:
