@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import re
 import ssl
 import time
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
@@ -17,20 +18,27 @@ from urllib.parse import urljoin
 
 import requests
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as WireTimeout
 
 from cds_service.ehr.answers import Answer, Had, answer_over, unanswered
 from cds_service.ehr.servers import Server, Servers
+from cds_service.ehr.wanted import OWNER
 from cds_service.ehr.wire import AT_ONCE, Clock, Deadline, Lines, decoded, session_over
 from cds_service.errors import ServiceError
+from cds_service.events import Event, tell
 from cds_service.hooks.request import MOST_PREFETCH_ENTRIES, FhirAuthorization
 from cds_service.hooks.strict_json import read_json
-
-_log = logging.getLogger(__name__)
 
 MOST_PAGES: Final = 20
 MOST_PAGE_BYTES: Final = 8 * 1024 * 1024
 MOST_VISIT_BYTES: Final = 32 * 1024 * 1024
 MOST_VISIT_ENTRIES: Final = MOST_PREFETCH_ENTRIES
+# What a log line says about a page: the type that was asked for, and how it went. A status that is not here is told by
+# its first digit.
+RESOURCES: Final = frozenset({*OWNER, "Medication", "Patient", "PractitionerRole", "Questionnaire", "other"})
+_CODES: Final = frozenset({200, 400, 401, 403, 404, 410, 429, 500, 502, 503, 504})
+_WORDS: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "failed", "other", "refused", "timeout", "tls", "too-large")
+READ_STATUSES: Final = frozenset({*map(str, _CODES), *_WORDS, "unreadable"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +73,13 @@ class Client:
         server = self.servers.allowed(fhir_server)
         if server is None:
             if fhir_server is not None:
-                _log.warning("the fhirServer of a call is not on the site's list, and was not read")
+                tell(Event.FHIR_SERVER_REFUSED)
             return None
         seconds = self.budget
         if authorization is not None and authorization.expires_in is not None:
             seconds = min(seconds, authorization.expires_in)
         if seconds <= 0:
-            _log.warning("the access token of a call had expired when it came, and its fhirServer was not read")
+            tell(Event.FHIR_TOKEN_EXPIRED)
             return None
         with self._lock:
             breaker = self._breakers.setdefault(server, Breaker(self._clock))
@@ -111,12 +119,13 @@ class Breaker:
 
 
 class _Unanswered(Exception):
-    """One page could not be had. Holds no word of the EHR's, of the URL or of the token."""
+    """One page could not be had. `status` is one of READ_STATUSES: no word of the EHR's, of the URL or of the token."""
 
-    def __init__(self, had: Had, *, reached: bool) -> None:
+    def __init__(self, had: Had, *, reached: bool, status: str) -> None:
         super().__init__(had.name)
         self.had = had
         self.reached = reached
+        self.status = status
 
 
 class Visit:
@@ -162,9 +171,9 @@ class Visit:
             session, workers = self._session, self._workers
             try:
                 for key, question in questions.items():
-                    asked[key] = workers.submit(self._read, session, question.url, pages[key])
+                    asked[key] = workers.submit(copy_context().run, self._read, session, question.url, pages[key])
             except RuntimeError:  # this machine starts no more threads
-                _log.error("the EHR was not asked everything: no thread can be started")
+                tell(Event.FHIR_NO_THREAD)
         wait(asked.values(), timeout=self._deadline.left())
         answers = {}
         for key, question in questions.items():
@@ -209,21 +218,20 @@ class Visit:
             self._hear(reached=unanswered_.reached)
             return _told(pages, unanswered_.had)
         except Exception as error:  # whatever an EHR can make go wrong costs one answer, never the call
-            _log.error("reading the EHR failed: %s", type(error).__name__)
+            tell(Event.FHIR_FAILED, error=type(error).__name__)
             self._hear(reached=False)
             return _told(pages, Had.FAILED)
         return answer_over(tuple(pages))
 
     def _read_on(self, session: requests.Session, url: str, pages: list[Any]) -> None:
         is_search = "?" in url or bool(pages)
+        kind = self._kind(url)
         following: str | None = url
         seen: set[str] = set()
         while following is not None and following not in seen and len(pages) < MOST_PAGES:
             seen.add(following)
-            page = self._page(session, following)
+            page = self._page(session, following, kind, is_search=is_search)
             self._hear(reached=True)
-            if not _is_fhir(page, is_search=is_search):
-                raise _Unanswered(Had.FAILED, reached=True)
             answer = answer_over((page,))
             if is_search:
                 self._count(entries=len(answer.entries))
@@ -242,14 +250,33 @@ class Visit:
         """
         with self._lock:
             if self._bytes + size > MOST_VISIT_BYTES or self._entries + entries > MOST_VISIT_ENTRIES:
-                raise _Unanswered(Had.FAILED, reached=True)
+                raise _Unanswered(Had.FAILED, reached=True, status="too-large")
             self._bytes += size
             self._entries += entries
 
-    def _page(self, session: requests.Session, url: str) -> Any:
+    def _kind(self, url: str) -> str:
+        """The type that is asked for. Where the EHR's own link leads is not for us to tell."""
+        kind = re.split(r"[/?]", url.removeprefix(f"{self.server.base}/"), maxsplit=1)[0]
+        return kind if kind in RESOURCES else "other"
+
+    def _page(self, session: requests.Session, url: str, kind: str, *, is_search: bool) -> Any:
+        """One page. What was asked is told, with how it went and how much of the budget it took."""
         left = self._deadline.left()
         if left <= 0 or not self.server.holds(url):
-            raise _Unanswered(Had.FAILED, reached=False)
+            raise _Unanswered(Had.FAILED, reached=False, status="timeout")
+        status = "failed"
+        try:
+            page = self._got(session, url, left, is_search=is_search)
+            status = "200"
+        except _Unanswered as unanswered_:
+            status = unanswered_.status
+            raise
+        finally:
+            took = (left - self._deadline.left()) * 1000
+            tell(Event.FHIR_READ, resource=kind, status=status, duration_ms=round(took, 1))
+        return page
+
+    def _got(self, session: requests.Session, url: str, left: float, *, is_search: bool) -> Any:
         try:
             with session.get(url, stream=True, allow_redirects=False, timeout=left) as response:
                 if response.status_code != 200:
@@ -257,12 +284,21 @@ class Visit:
                 body = self._body(response)
         except (requests.RequestException, HTTPError, OSError, zlib.error) as error:
             # Its text may hold the URL, and its request the token: only the kind of error goes on.
-            _log.info("the EHR could not be read: %s", type(error).__name__)
-            raise _Unanswered(Had.FAILED, reached=False) from None
+            raise _Unanswered(Had.FAILED, reached=False, status=self._why(error)) from None
         try:
-            return read_json(body, most_bytes=MOST_PAGE_BYTES)
+            page = read_json(body, most_bytes=MOST_PAGE_BYTES)
         except ServiceError:  # HTML, XML, half a JSON
-            raise _Unanswered(Had.FAILED, reached=True) from None
+            page = None
+        if not _is_fhir(page, is_search=is_search):
+            raise _Unanswered(Had.FAILED, reached=True, status="unreadable")
+        return page
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, (requests.Timeout, WireTimeout, TimeoutError)) or self._deadline.left() <= 0:
+            return "timeout"
+        if isinstance(error, requests.exceptions.SSLError):
+            return "tls"
+        return "refused" if isinstance(error, requests.ConnectionError) else "unreadable"
 
     def _body(self, response: requests.Response) -> bytes:
         """The body, decoded, as long as it keeps within the caps and the budget."""
@@ -272,7 +308,8 @@ class Visit:
             size += len(part)
             self._count(size=len(part))
             if size > MOST_PAGE_BYTES or self._deadline.left() <= 0:
-                raise _Unanswered(Had.FAILED, reached=True)
+                status = "too-large" if size > MOST_PAGE_BYTES else "timeout"
+                raise _Unanswered(Had.FAILED, reached=True, status=status)
             parts.append(part)
         return b"".join(parts)
 
@@ -293,13 +330,15 @@ def _is_fhir(page: Any, *, is_search: bool) -> bool:
     return isinstance(kind, str) and kind != "Bundle"
 
 
-def _refused(status: int) -> _Unanswered:
-    match status:
+def _refused(code: int) -> _Unanswered:
+    status = str(code) if code in _CODES else f"{code // 100}xx"
+    status = status if status in READ_STATUSES else "other"
+    match code:
         case 401 | 403:
-            return _Unanswered(Had.RESTRICTED, reached=True)
+            return _Unanswered(Had.RESTRICTED, reached=True, status=status)
         case 404 | 410:  # no such resource, or no such type: nothing was said about her
-            return _Unanswered(Had.NOT_ASKED, reached=True)
+            return _Unanswered(Had.NOT_ASKED, reached=True, status=status)
         case 429:
-            return _Unanswered(Had.FAILED, reached=False)
+            return _Unanswered(Had.FAILED, reached=False, status=status)
         case _:
-            return _Unanswered(Had.FAILED, reached=status < 500)
+            return _Unanswered(Had.FAILED, reached=code < 500, status=status)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import ssl
 import zlib
@@ -24,13 +23,11 @@ from urllib3.exceptions import NewConnectionError
 
 from cds_service import __version__
 from cds_service.ehr.servers import Server, Servers
+from cds_service.events import Event, silence, tell
 from cds_service.hooks.request import FhirAuthorization
 
-_log = logging.getLogger(__name__)
 # urllib3 writes the path of a request, and with it the patient's id: at DEBUG always, at WARNING beside an odd header.
-# A filter, since a level could be set again from outside.
-for _name in ("connection", "connectionpool", "response", "util.retry"):
-    logging.getLogger(f"urllib3.{_name}").addFilter(lambda _: False)
+silence(*(f"urllib3.{name}" for name in ("connection", "connectionpool", "response", "util.retry")))
 
 Clock = Callable[[], float]
 
@@ -74,7 +71,7 @@ class Lines:
         """A connection to the server. What was checked is what is connected to."""
         found = self._looked_up()
         if not found or not all(self.servers.may_reach(self.server, str(address[0])) for *_, address in found):
-            _log.warning("security: the name of an allowed FHIR server leads to an address that is not allowed")
+            tell(Event.ADDRESS_REFUSED)
             raise ConnectionRefusedError("not an allowed address")
         refused: OSError = ConnectionRefusedError()
         for number, (family, kind, protocol, _, address) in enumerate(found):

@@ -34,8 +34,8 @@ class Reason:
     A code has no blank in it: what has one was typed by somebody, and is a comment.
     """
 
-    code: str | None = None
-    system: str | None = None
+    code: str | None = field(default=None, repr=False)
+    system: str | None = field(default=None, repr=False)
     comment: str | None = field(default=None, repr=False)
 
 
@@ -48,9 +48,9 @@ class Item:
     no time that can be read.
     """
 
-    card: str
+    card: str = field(repr=False)
     outcome: str
-    suggestion: str | None = None
+    suggestion: str | None = field(default=None, repr=False)
     at: datetime | None = None
     reason: Reason = Reason()
 

@@ -124,14 +124,14 @@ def service_for(hook: str) -> Service:
 
 @dataclass(frozen=True, slots=True)
 class FhirAuthorization:
-    """The EHR's leave to read the chart for a short while. The token stays out of every repr, log and message."""
+    """The EHR's leave to read the chart for a short while. Whose it is, and the token, stay out of every repr."""
 
     access_token: str = field(repr=False)
     token_type: str
     expires_in: int | None
-    scope: str | None
-    subject: str | None
-    patient: str | None
+    scope: str | None = field(repr=False)
+    subject: str | None = field(repr=False)
+    patient: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,20 +141,21 @@ class HookRequest:
 
     `draft_orders` are the resources of the draft Bundle, in its order: Epic adds the Medication of an order as an
     entry of its own. `odd_draft_orders` counts the entries that hold no resource. `prefetch` is as received, by key;
-    `prefetch_bundle` instead, when a single Bundle came. Neither is part of the repr: they are the chart.
+    `prefetch_bundle` instead, when a single Bundle came. What comes from a chart or names anybody is no part of the
+    repr.
     """
 
     hook: str
-    hook_instance: str
-    user_id: str
+    hook_instance: str = field(repr=False)
+    user_id: str = field(repr=False)
     patient_id: str = field(repr=False)
     encounter_id: str | None = field(default=None, repr=False)
-    selections: tuple[str, ...] = ()
+    selections: tuple[str, ...] = field(default=(), repr=False)
     draft_orders: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     odd_draft_orders: int = 0
     prefetch: Mapping[str, Any] = field(default_factory=dict, repr=False)
     prefetch_bundle: Mapping[str, Any] | None = field(default=None, repr=False)
-    fhir_server: str | None = None
+    fhir_server: str | None = field(default=None, repr=False)
     fhir_authorization: FhirAuthorization | None = None
     extensions: Extensions = NONE
 
