@@ -14,31 +14,15 @@ import hmac
 import json
 import zlib
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Lock
 from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken
-from sqlalchemy import (
-    Column,
-    Engine,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    delete,
-    event,
-    make_url,
-    select,
-)
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Column, Integer, LargeBinary, MetaData, String, Table, delete, select
+from sqlalchemy.exc import SQLAlchemyError
 
+from cds_service.database import Database
 from cds_service.errors import ExplanationGone, SiteUnfit, StoreUnavailable
 
 KEPT_FOR: Final = timedelta(hours=24)
@@ -51,6 +35,7 @@ _TABLE: Final = Table(
     Column("expires", Integer, nullable=False, index=True),
     Column("sealed", LargeBinary, nullable=False),
 )
+_SETTING: Final = "CDS_EXPLANATIONS"
 _PATIENCE_SECONDS: Final = 1  # a clinician waits
 Sections = Sequence[tuple[str, Sequence[str]]]
 
@@ -80,7 +65,7 @@ class Explanations:
     `key` is a Fernet key: 32 bytes in URL-safe base64. Raises SiteUnfit when it is none.
     """
 
-    def __init__(self, engine: Engine, key: str, base: str, keep_for: timedelta = KEPT_FOR) -> None:
+    def __init__(self, database: Database, key: str, base: str, keep_for: timedelta = KEPT_FOR) -> None:
         try:
             self._fernet = Fernet(key)
             secret = base64.urlsafe_b64decode(key)
@@ -90,37 +75,23 @@ class Explanations:
         self._signing = hmac.digest(secret, b"cds-service explanation links", "sha256")
         self.base = base
         self._keep_for = keep_for
-        self._engine = engine
-        self._turn = Lock() if isinstance(engine.pool, StaticPool) else nullcontext()
+        self._database = database
         try:
-            with self._turn, engine.begin() as connection:
+            with database.transaction() as connection:
                 _SCHEMA.create_all(connection)
         except SQLAlchemyError:
-            raise SiteUnfit("CDS_EXPLANATIONS: the database cannot be opened and written") from None
+            database.close()
+            raise SiteUnfit(f"{_SETTING}: the database cannot be opened and written") from None
 
     @classmethod
     def at(cls, place: str, key: str, base: str) -> Explanations:
         """At a path (SQLite) or a PostgreSQL URL. Raises SiteUnfit; never repeats the URL."""
-        try:
-            url = make_url(place) if "://" in place else URL.create("sqlite", database=place)
-            if url.drivername == "postgresql":
-                url = url.set(drivername="postgresql+psycopg")
-            waits = "timeout" if url.drivername == "sqlite" else "connect_timeout"
-            engine = create_engine(
-                url, connect_args={waits: _PATIENCE_SECONDS}, pool_pre_ping=True, hide_parameters=True
-            )
-        except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
-            raise SiteUnfit("CDS_EXPLANATIONS: neither a path nor a sqlite or postgresql URL") from None
-        if url.drivername == "sqlite":
-            event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
-        return cls(engine, key, base)
+        return cls(Database.at(place, _SETTING, _PATIENCE_SECONDS), key, base)
 
     @classmethod
     def in_memory(cls, base: str, keep_for: timedelta = KEPT_FOR) -> Explanations:
         """Under a key that nobody has, forgotten with the process: for the demonstration."""
-        shared = {"check_same_thread": False}
-        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=shared, hide_parameters=True)
-        return cls(engine, Fernet.generate_key().decode(), base, keep_for)
+        return cls(Database.in_memory(), Fernet.generate_key().decode(), base, keep_for)
 
     def place(self, about: str, now: datetime) -> Place:
         """Where the explanation of this call will be. The same call gets the same place, which nobody can guess."""
@@ -135,7 +106,7 @@ class Explanations:
         sealed = self._fernet.encrypt_at_time(zlib.compress(written, 1), int(now.timestamp()))
         row = {"id": place.id, "expires": place.expires, "sealed": sealed}
         try:
-            with self._turn, self._engine.begin() as connection:
+            with self._database.transaction() as connection:
                 gone = (_TABLE.c.expires < int(now.timestamp())) | (_TABLE.c.id == place.id)
                 connection.execute(delete(_TABLE).where(gone))
                 connection.execute(_TABLE.insert().values(row))
@@ -150,7 +121,7 @@ class Explanations:
         if until < now.timestamp():
             raise ExplanationGone
         try:
-            with self._turn, self._engine.begin() as connection:
+            with self._database.snapshot() as connection:
                 sealed = connection.execute(select(_TABLE.c.sealed).where(_TABLE.c.id == id_)).scalar()
         except SQLAlchemyError:
             raise StoreUnavailable("the explanation cannot be read now") from None
@@ -163,6 +134,18 @@ class Explanations:
         except (InvalidToken, zlib.error, ValueError):
             raise ExplanationGone from None  # another key, or another hand
         return Explanation(heading, [(title, lines) for title, lines in sections], told_at)
+
+    def prune(self, now: datetime) -> int:
+        """Removes what has expired, as `keep` does each time. Says how many. Raises StoreUnavailable."""
+        try:
+            with self._database.transaction() as connection:
+                return connection.execute(delete(_TABLE).where(_TABLE.c.expires < int(now.timestamp()))).rowcount
+        except SQLAlchemyError:
+            raise StoreUnavailable("the explanations cannot be removed now") from None
+
+    def close(self) -> None:
+        """Ends the connections. A later call makes new ones."""
+        self._database.close()
 
     def _sign(self, id_: str, expires: int) -> str:
         return hmac.new(self._signing, f"link {id_} {expires}".encode(), hashlib.sha256).hexdigest()

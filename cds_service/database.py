@@ -1,0 +1,235 @@
+"""
+How a database is reached: a SQLite file, a PostgreSQL server, or memory; and what is said when it cannot be had.
+
+What is in it is known by whoever keeps something there. A transaction that has ended is on the disk. Nothing waits for
+long: an EHR does not either, and a thread that waits for the database answers no hook.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoTurn
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from cds_service.errors import SiteUnfit, StoreUnavailable
+from cds_service.events import Event, tell
+
+_READS: Final = "reads_only"
+_FOR_EVER: Final = -1
+
+
+class Database:
+    """One database. Safe to use from many threads and, unless it is in memory, from many processes."""
+
+    def __init__(self, engine: Engine, patience_seconds: int = _FOR_EVER) -> None:
+        self._engine = engine
+        self.is_postgresql: Final = engine.dialect.name == "postgresql"
+        self._writing: AbstractContextManager[None] = nullcontext() if self.is_postgresql else _Turn(patience_seconds)
+        # A database in memory has one connection, which threads must share.
+        self._reading = self._writing if isinstance(engine.pool, StaticPool) else nullcontext()
+
+    @classmethod
+    def at(cls, place: str, setting: str, patience_seconds: int, *, make: bool = True) -> Database:
+        """
+        At a path (SQLite) or a URL (`postgresql://…`, `sqlite:///…`). A file that is not there is made, or refused.
+
+        Raises SiteUnfit, which names the `setting` that holds the place, and never repeats the place: a URL may hold a
+        password. `patience_seconds`: how long one statement may take, and one writer wait for another.
+        """
+        try:
+            url = make_url(place) if "://" in place else URL.create("sqlite", database=place)
+            if url.drivername == "postgresql":
+                url = url.set(drivername="postgresql+psycopg")
+            if url.drivername not in {"sqlite", "postgresql+psycopg"}:
+                raise SiteUnfit(f"{setting}: neither a path nor a sqlite or postgresql URL")
+            if url.drivername != "sqlite":
+                return cls(_postgresql(url, patience_seconds))
+            if url.database in {None, "", ":memory:"}:
+                return cls.in_memory()
+            return cls(_file(Path(url.database or ""), setting, patience_seconds, make=make), patience_seconds)
+        except (ArgumentError, NoSuchModuleError, ValueError):
+            raise SiteUnfit(f"{setting}: neither a path nor a sqlite or postgresql URL") from None
+        except ImportError:
+            raise SiteUnfit(f"{setting}: PostgreSQL needs a driver: pip install 'cds-service[postgresql]'") from None
+
+    @classmethod
+    def in_memory(cls) -> Database:
+        """One that is forgotten with the process."""
+        shared = {"check_same_thread": False}
+        return cls(
+            _as_sqlite(create_engine("sqlite://", poolclass=StaticPool, connect_args=shared, hide_parameters=True))
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """All of it or nothing, and on the disk when the block has ended."""
+        with self._writing, self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """For reading alone: the database as it was at the first read, whatever is written meanwhile. Stops nobody."""
+        options: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if self.is_postgresql else {_READS: True}
+        with self._reading, self._engine.connect() as connection, connection.execution_options(**options).begin():
+            yield connection
+
+    def is_there(self) -> bool:
+        """Whether it can be read now."""
+        try:
+            with self.snapshot() as connection:
+                connection.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return False
+        return True
+
+    def one_at_a_time(self, connection: Connection, what: str) -> None:
+        """Until this transaction ends, no other does `what`, in whatever process. SQLite has one writer anyway."""
+        if self.is_postgresql:
+            # Any number will do, if only no other program on the server takes it.
+            number = int.from_bytes(hashlib.sha256(f"cds-service {what}".encode()).digest()[:7], "big")
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+    def be_patient(self, connection: Connection, seconds: int) -> None:
+        """For this transaction, each statement may take so long."""
+        if self.is_postgresql:
+            connection.execute(text(f"SET LOCAL statement_timeout = '{seconds}s'"))
+
+    def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT of this kind of database: each has a way of its own to leave out what is there."""
+        return postgresql.insert(table) if self.is_postgresql else sqlite.insert(table)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+class _Turn:
+    """
+    Threads of this process write one after another.
+
+    SQLite would let them try again at odd moments, and now and then one of eight waited for seconds.
+    """
+
+    def __init__(self, patience_seconds: int) -> None:
+        self._lock = Lock()
+        self._patience_seconds = patience_seconds
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=self._patience_seconds):
+            raise NoTurn("another thread is still writing")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@contextmanager
+def or_unavailable(store: str, what: str, again: str = "send it again later") -> Iterator[None]:
+    """Whatever the database says becomes StoreUnavailable. Its words may quote a row: only their kind is told."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        origin = error.orig if isinstance(error, DBAPIError) else error
+        sqlstate = getattr(origin, "sqlstate", None)
+        tell(Event.STORE_UNAVAILABLE, store=store, what=what, error=type(origin).__name__, sqlstate=sqlstate)
+        raise StoreUnavailable(f"{store} cannot be {what} now; {again}") from None
+
+
+# --- PostgreSQL -------------------------------------------------------------------------------------
+
+
+def _postgresql(url: URL, patience_seconds: int) -> Engine:
+    patience = {"connect_timeout": patience_seconds, "tcp_user_timeout": 1_000 * patience_seconds}
+    engine = create_engine(
+        url,
+        # A server may be set to another: then a writer that waited for its turn would not see what it waited for.
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_timeout=patience_seconds,
+        connect_args=patience,
+        hide_parameters=True,
+    )
+
+    def impatient(connection: Any, _record: object) -> None:
+        connection.execute(f"SET statement_timeout = '{patience_seconds}s'")
+        connection.commit()
+
+    event.listen(engine, "connect", impatient)
+    return engine
+
+
+# --- SQLite -----------------------------------------------------------------------------------------
+
+
+def _file(path: Path, setting: str, patience_seconds: int, *, make: bool) -> Engine:
+    """
+    Made now, and readable for its owner alone: comments may be in it. Later it is only opened.
+
+    A file that was removed still takes writes from whoever has it open, and they are gone. Another in its place would
+    meet the write-ahead log of the first. So before each use it is looked for, and nothing else is opened or written.
+    """
+    path = path.absolute()
+    if not make and not path.exists():
+        raise SiteUnfit(f"{setting}: there is no database")
+    try:
+        path.touch(mode=0o600)
+    except OSError:
+        raise SiteUnfit(f"{setting}: the database cannot be opened and written") from None
+    opened = _identity(path)
+
+    def look(*_: object) -> None:
+        if opened is None or _identity(path) != opened:
+            raise sqlite3.OperationalError("the file is no longer there")
+
+    def connect() -> sqlite3.Connection:
+        look()
+        address = f"{path.as_uri()}?mode=rw"
+        return sqlite3.connect(address, uri=True, timeout=patience_seconds, check_same_thread=False)
+
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_timeout=patience_seconds, hide_parameters=True
+    )
+    event.listen(engine, "checkout", look)
+    return _as_sqlite(engine)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _as_sqlite(engine: Engine) -> Engine:
+    """A write-ahead log; no commit returns before it is on the disk; transactions begin when we say so."""
+    event.listen(engine, "connect", _durable)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    # Taking the lock for writing at once: a reader that becomes a writer later may be refused without waiting.
+    only_reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
+
+
+def _durable(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # or sqlite3 begins transactions as it likes, and none around a schema change
+    connection.text_factory = _text
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _text(stored: bytes) -> str:
+    """A byte that was damaged is read as damaged, so that it can be found. It is no reason to read nothing."""
+    return stored.decode("utf-8", "surrogateescape")

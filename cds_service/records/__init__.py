@@ -1,0 +1,99 @@
+"""
+What is remembered: feedback on cards, what was advised and why, and which tokens were spent. No patient words.
+
+One database holds it all. What a method has returned from has been committed.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from cds_service.database import Database
+from cds_service.errors import SiteUnfit
+from cds_service.hooks.feedback import Item
+from cds_service.records.feedback import FeedbackStore, Kept, feedback_row
+from cds_service.records.pseudonyms import Pseudonyms
+from cds_service.records.schema import AUDIT, FEEDBACK, SPENT_TOKEN
+from cds_service.records.tokens import Tokens, digest_of
+from cds_service.records.trail import Entry, Head, Trail, Verified, audit_row
+
+__all__ = ["Entry", "FeedbackStore", "Head", "Kept", "Pseudonyms", "Records", "Tokens", "Trail", "Verified"]
+
+_SETTING: Final = "CDS_DATABASE"
+# How long one writer waits for another before a caller hears 503.
+_PATIENCE_SECONDS: Final = 5
+_MIGRATION_SECONDS: Final = 60
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NOBODY: Final = Entry(_LONG_AGO, "", "", None, "", "", "", "0" * 32, "", "live", "nothing")
+_TRIALS: Final[tuple[tuple[Table, dict[str, Any]], ...]] = (
+    (FEEDBACK, feedback_row("", "", Item("", ""), _LONG_AGO, comments=False)),
+    (AUDIT, audit_row(_NOBODY, Head(-1, ""))),
+    (SPENT_TOKEN, {"digest": digest_of("", ""), "until": 0}),
+)
+
+
+class Records:
+    """The three of them in one database. Safe to use from many threads and, unless it is in memory, processes."""
+
+    def __init__(self, database: Database) -> None:
+        """
+        Brings the schema up to date, and writes rows on trial.
+
+        Raises SiteUnfit when the database cannot be had or written, or is newer than this.
+        """
+        self._database = database
+        try:
+            with database.transaction() as connection:
+                database.be_patient(connection, _MIGRATION_SECONDS)
+                database.one_at_a_time(connection, "migrations")
+                command.upgrade(_config(connection), "head")
+                with connection.begin_nested() as trial:
+                    for table, row in _TRIALS:
+                        connection.execute(table.insert(), row)
+                    trial.rollback()
+        except (SQLAlchemyError, CommandError) as error:
+            database.close()
+            newer = isinstance(error, CommandError)
+            what = "is newer than this version of the service" if newer else "cannot be opened and written"
+            raise SiteUnfit(f"{_SETTING}: the database {what}") from None
+        self.feedback = FeedbackStore(database)
+        self.trail = Trail(database)
+        self.tokens = Tokens(database)
+
+    @classmethod
+    def at(cls, place: str, *, make: bool = True) -> Records:
+        """
+        At a path (SQLite) or a URL (`postgresql://…`, `sqlite:///…`). A file that is not there is made, or refused.
+
+        Raises SiteUnfit; never repeats the URL.
+        """
+        return cls(Database.at(place, _SETTING, _PATIENCE_SECONDS, make=make))
+
+    @classmethod
+    def in_memory(cls) -> Records:
+        """Ones that are forgotten with the process: for the demonstration."""
+        return cls(Database.in_memory())
+
+    def is_there(self) -> bool:
+        """Whether they can be read now."""
+        return self._database.is_there()
+
+    def close(self) -> None:
+        """Ends the connections. A later call makes new ones."""
+        self._database.close()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

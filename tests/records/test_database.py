@@ -1,0 +1,202 @@
+"""The database of the records: made, brought up to date, opened again; refused at start when it is unfit."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from postgres import make_read_only, shut
+from sqlalchemy import Column, MetaData, String, create_engine, inspect, text
+
+from cds_service import records as records_module
+from cds_service.database import Database
+from cds_service.errors import SiteUnfit, StoreUnavailable
+from cds_service.hooks.feedback import Item, Reason
+from cds_service.records import FeedbackStore, Kept, Records
+from cds_service.records.schema import FEEDBACK, SCHEMA
+from cds_service.settings import Settings
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
+CANARY = "Jane Roe hears voices"
+Place = Callable[[], str]
+
+
+def overridden(card: str = "c1", comment: str | None = None) -> Item:
+    return Item(card, "overridden", at=NOW, reason=Reason("patient-refuses", "urn:reasons", comment))
+
+
+def keep(records: Records, *items: Item, tenant: str = "t", comments: bool = False) -> Kept:
+    return records.feedback.keep(tenant, "ppd-delivery-order", items, NOW, comments=comments)
+
+
+# ---- The file
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    records = Records.at(str(tmp_path / "f.sqlite3"))
+    keep(records, overridden("c1", CANARY), comments=True)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    records.close()
+    assert modes == {"f.sqlite3": 0o600, "f.sqlite3-wal": 0o600, "f.sqlite3-shm": 0o600}
+
+
+@pytest.mark.parametrize("name", ["feedback?mode=memory", "feed#back", "100%41.sqlite3", "a b", "füß"])
+def test_a_path_is_a_path_whatever_a_url_would_mean_by_it(tmp_path: Path, name: str) -> None:
+    first = Records.at(str(tmp_path / name))
+    keep(first, overridden())
+    first.close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    again = Records.at(str(tmp_path / name))
+    assert keep(again, overridden()) == Kept(0, 1)
+    again.close()
+
+
+# ---- The schema
+
+
+def test_the_migrated_schema_is_the_one_the_code_means(place: str) -> None:
+    Records.at(place).close()
+    engine = create_engine(_sqlalchemy(place))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), SCHEMA) == []
+        (unique,) = inspect(connection).get_unique_constraints("feedback")
+        assert set(unique["column_names"]) == {"tenant", "card", "suggestion", "outcome"}
+        another = MetaData()
+        FEEDBACK.to_metadata(another).append_column(Column("unheard_of", String(1)))
+        assert compare_metadata(MigrationContext.configure(connection), another) != []
+    engine.dispose()
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows(place: str) -> None:
+    engine = create_engine(_sqlalchemy(place))
+    old = Config()
+    old.set_main_option("script_location", str(Path(records_module.__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        old.attributes["connection"] = connection
+        command.upgrade(old, "0001")
+        row = {"tenant": "t", "service": "s", "card": "c", "suggestion": "", "outcome": "accepted", "received_at": NOW}
+        connection.execute(FEEDBACK.insert(), row)
+        assert "audit" not in inspect(connection).get_table_names()
+    engine.dispose()
+    records = Records.at(place)
+    assert [row["card"] for row in records.feedback.all()] == ["c"]
+    assert records.trail.verify().rows == 0
+    assert records.tokens.spend("issuer", "jti", NOW, NOW)
+    records.close()
+
+
+def test_two_processes_that_start_at_once_migrate_once(place: str) -> None:
+    script = "import sys; from cds_service.records import Records; Records.at(sys.argv[1]).close()"
+    started = [subprocess.Popen([sys.executable, "-c", script, place], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [(process.communicate(timeout=60)[1], process.returncode) for process in started] == [(b"", 0)] * 4
+
+
+def test_a_database_of_a_later_version_is_refused_at_start(place: str) -> None:
+    Records.at(place).close()
+    engine = create_engine(_sqlalchemy(place))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(SiteUnfit, match="newer than this version"):
+        Records.at(place)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/nowhere/at/all/feedback.sqlite3",
+        "postgresql://clerk:s3cret@127.0.0.1:1/cds",
+        "mysql://clerk:s3cret@db/cds",
+        "oracle+thin://clerk:s3cret@db/cds",
+        "postgresql+nothing://clerk:s3cret@db/cds",
+        "://",
+    ],
+)
+def test_a_database_that_cannot_be_had_is_one_plain_line_without_the_password(place: str) -> None:
+    environment = {**os.environ, "CDS_DATABASE": place}
+    command = [sys.executable, "-m", "cds_service", "serve", "--insecure", "--port", "0"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("CDS_DATABASE: ")
+    assert "s3cret" not in line
+
+
+def test_a_file_that_is_no_database_is_refused_at_start_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("No database at all. " * 100)
+    with pytest.raises(SiteUnfit, match=r"^CDS_DATABASE: the database cannot be opened and written$"):
+        Records.at(str(file))
+    assert file.read_text() == "No database at all. " * 100
+
+
+def test_a_database_that_takes_no_writes_is_refused_at_start(new_postgres: Place) -> None:
+    url = new_postgres()
+    Records.at(url).close()
+    make_read_only(url)
+    with pytest.raises(SiteUnfit, match="cannot be opened and written"):
+        Records.at(url)
+
+
+def test_the_trial_at_start_leaves_no_row(place: str) -> None:
+    Records.at(place).close()
+    again = Records.at(place)
+    assert again.feedback.all() == []
+    assert list(again.trail.entries()) == []
+    assert again.tokens.spend("", "", NOW, NOW)
+    again.close()
+
+
+def test_a_database_that_is_not_there_is_not_made_for_somebody_who_wants_to_read_it(tmp_path: Path) -> None:
+    with pytest.raises(SiteUnfit, match=r"^CDS_DATABASE: there is no database$"):
+        Records.at(str(tmp_path / "typo.sqlite3"), make=False)
+    assert list(tmp_path.iterdir()) == []
+    Records.at(str(tmp_path / "there.sqlite3")).close()
+    Records.at(str(tmp_path / "there.sqlite3"), make=False).close()
+
+
+def test_a_thread_that_writes_for_too_long_does_not_hold_the_others(tmp_path: Path) -> None:
+    with closing(Records.at(str(tmp_path / "f.sqlite3"))) as records, ThreadPoolExecutor(1) as another:
+        impatient = FeedbackStore(Database.at(str(tmp_path / "f.sqlite3"), "CDS_DATABASE", 1))
+        with impatient._database.transaction():
+            assert another.submit(impatient.all).result() == []  # whoever reads does not wait
+            waiting = another.submit(impatient.keep, "t", "s", [overridden()], NOW, comments=False)
+            with pytest.raises(StoreUnavailable):
+                waiting.result(timeout=30)
+        assert another.submit(impatient.keep, "t", "s", [overridden()], NOW, comments=False).result() == Kept(1, 0)
+        assert len(records.feedback.all()) == 1
+
+
+def test_it_tells_whether_it_can_be_had(tmp_path: Path, new_postgres: Place) -> None:
+    file, url = tmp_path / "f.sqlite3", new_postgres()
+    on_disk, on_server, in_memory = Records.at(str(file)), Records.at(url), Records.in_memory()
+    assert (on_disk.is_there(), on_server.is_there(), in_memory.is_there()) == (True, True, True)
+    file.rename(tmp_path / "away")
+    with shut(url):
+        assert (on_disk.is_there(), on_server.is_there()) == (False, False)
+    (tmp_path / "away").rename(file)
+    assert (on_disk.is_there(), on_server.is_there()) == (True, True)
+    on_disk.close()
+    on_server.close()
+
+
+def test_the_settings_do_not_show_the_password() -> None:
+    settings = Settings.from_environment({"CDS_DATABASE": "postgresql://clerk:s3cret@db/cds"})
+    assert settings.database == "postgresql://clerk:s3cret@db/cds"
+    assert "s3cret" not in repr(settings)
+
+
+def _sqlalchemy(place: str) -> str:
+    return place.replace("postgresql://", "postgresql+psycopg://") if "://" in place else f"sqlite:///{place}"
