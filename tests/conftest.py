@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 
 import pytest
 from encoding import Case, site_of
@@ -13,6 +14,7 @@ from response_check import checked
 
 from cds_service.advisor import Advisor
 from cds_service.knowledge import Knowledge, load_knowledge
+from cds_service.records import Records
 from cds_service.rendering.wording import Wording, load_wording
 from cds_service.settings import Site
 from cds_service.web.app import create_app
@@ -41,6 +43,14 @@ def pytest_runtest_call() -> Generator[None, object, object]:
         FAULTS.clear()
     assert not said, "; ".join(said)
     return done
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the safety suites have counted, a line each."""
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, line in report.user_properties:
+            if name == "safety":
+                terminalreporter.write_line(str(line))
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +109,29 @@ def advisor(knowledge: Knowledge, wording: Wording, now: datetime) -> Advisor:
 def client(advisor: Advisor) -> FlaskClient:
     """The front door of that advisor."""
     return create_app(advisor).test_client()
+
+
+@pytest.fixture(scope="session")
+def new_postgres() -> Iterator[Callable[[], str]]:
+    """Gives the URL of a new and empty PostgreSQL database at each call."""
+    from postgres import postgres  # noqa: PLC0415  (it costs half a second, and few tests need it)
+
+    with postgres() as new:
+        yield new
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new and empty database is, as CDS_DATABASE names it: in a file, and on a server."""
+    if request.param == "sqlite":
+        return str(tmp_path / "records.sqlite3")
+    new: Callable[[], str] = request.getfixturevalue("new_postgres")
+    return new()
+
+
+@pytest.fixture
+def records(place: str) -> Iterator[Records]:
+    """What is remembered, in either kind of database."""
+    opened = Records.at(place)
+    yield opened
+    opened.close()

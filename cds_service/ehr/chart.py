@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +13,8 @@ from cds_service.ehr.elements import Resource, codes_in, members, reference_of, 
 from cds_service.ehr.prefetch import Told
 from cds_service.ehr.wanted import OWNER, Query
 from cds_service.errors import ChartUnavailable
+from cds_service.events import Event, tell
 from cds_service.hooks.request import HookRequest
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,9 @@ def chart_of(
     pile = _Pile.of(told, wanted, excluded)
     patient = _patient(request, pile)
     aliases = {f"Patient/{request.patient_id}", *pile.full_urls.get(request.patient_id, ())}
-    _same_patient_drafts(request, aliases)
+    strangers = {url for id_, urls in pile.full_urls.items() if id_ != request.patient_id for url in urls}
+    known_at = _known_at(request, pile)
+    _same_patient_drafts(request, patient, aliases, known_at)
     by_type: dict[str, list[Resource]] = {}
     for one in told:
         # A list of forms may hold the father's alone, and she filled in none.
@@ -92,7 +92,9 @@ def chart_of(
         owner = OWNER.get(kind)
         if owner is None:
             continue
-        whose = relative(resource.get(owner))
+        whose = _whose(resource.get(owner), known_at)
+        if whose is not None and whose.startswith(("#", "urn:")) and whose not in aliases | strangers:
+            whose = None  # it points to nobody who came along
         if whose in aliases:
             by_type.setdefault(kind, []).append(resource)
         elif whose is None:
@@ -104,7 +106,7 @@ def chart_of(
         else:
             pile.not_hers.append(f"{reference_of(resource)}: about another person")
     if pile.not_hers:
-        _log.warning("security: %d chart entries about other persons were passed over", len(pile.not_hers))
+        tell(Event.OTHERS_PASSED_OVER, count=len(pile.not_hers))
     return Chart(
         patient=patient,
         encounter=_encounter(request, pile, aliases),
@@ -287,6 +289,8 @@ def _patient(request: HookRequest, pile: _Pile) -> Resource:
         raise _mixed_up("prefetch.patient is not the patient of the context")
     patient = pile.get("Patient", request.patient_id)
     if patient is not None:
+        if any(link.get("type") == "replaced-by" for link in members(patient.get("link"))):
+            raise _mixed_up("the Patient of the context was merged into another record, which is to be used instead")
         return patient
     if any(kept.resource["resourceType"] == "Patient" for kept in pile.resources()):
         raise _mixed_up("the Patient that the EHR gave is not the patient of the context")
@@ -317,11 +321,54 @@ def _is_about_others(told: Told, aliases: set[str]) -> bool:
     return told.about_her and bool(owners) and all(w.startswith("Patient/") and w not in aliases for w in owners)
 
 
-def _same_patient_drafts(request: HookRequest, aliases: set[str]) -> None:
+def same_patient_leave(request: HookRequest) -> None:
+    """Raises ChartUnavailable (412) when the leave to read that came along was given for another patient."""
+    leave = request.fhir_authorization
+    if leave is None or leave.patient is None:
+        return
+    if (relative(leave.patient) or f"Patient/{leave.patient}") != f"Patient/{request.patient_id}":
+        raise _mixed_up("fhirAuthorization.patient is not the patient of the context")
+
+
+def _known_at(request: HookRequest, pile: _Pile) -> frozenset[str]:
+    """The servers on which her id is hers: the EHR's own, and where her Patient lies. Empty when nothing tells."""
+    end = f"/Patient/{request.patient_id}"
+    hers = (url.removesuffix(end) for url in pile.full_urls.get(request.patient_id, ()) if url.endswith(end))
+    bases = (*hers, *filter(None, [request.fhir_server]))
+    return frozenset(_bare(base) for base in bases if "://" in base)
+
+
+def _whose(reference: object, known_at: frozenset[str]) -> str | None:
+    """`Type/id` of the owner; None when nobody can tell. The same id on another server may be anybody's."""
+    text = reference.get("reference") if isinstance(reference, dict) else None
+    found = relative(reference)
+    if not known_at or found is None or not isinstance(text, str) or "://" not in text:
+        return found
+    return found if any(_bare(text).startswith(f"{base}/patient/") for base in known_at) else None
+
+
+def _bare(url: str) -> str:
+    """A URL without its scheme, in small letters."""
+    return url.strip().partition("://")[2].rstrip("/").lower()
+
+
+def _same_patient_drafts(request: HookRequest, patient: Resource, aliases: set[str], known_at: frozenset[str]) -> None:
     for order in request.draft_orders:
-        whose = relative(order.get("subject"))
-        if whose is not None and whose.startswith(("Patient/", "urn:")) and whose not in aliases:
-            raise _mixed_up("a draft order is for another patient than the context")
+        for owner in (order.get("subject"), order.get("patient")):  # a NutritionOrder has a patient
+            whose = relative(owner)
+            another = whose is not None and whose.startswith(("Patient/", "urn:")) and whose not in aliases
+            elsewhere = whose is not None and _whose(owner, known_at) is None
+            if another or elsewhere or (whose is None and _has_another_number(owner, patient)):
+                raise _mixed_up("a draft order is for another patient than the context")
+
+
+def _has_another_number(owner: object, patient: Resource) -> bool:
+    """Does it name its patient by a number of a kind that she has, and is it none of hers?"""
+    named = owner.get("identifier") if isinstance(owner, dict) else None
+    if not isinstance(named, dict) or not isinstance(named.get("system"), str):
+        return False
+    hers = [one.get("value") for one in members(patient.get("identifier")) if one.get("system") == named["system"]]
+    return bool(hers) and named.get("value") not in hers
 
 
 def _encounter(request: HookRequest, pile: _Pile, aliases: set[str]) -> Resource | None:
@@ -335,7 +382,7 @@ def _encounter(request: HookRequest, pile: _Pile, aliases: set[str]) -> Resource
 
 
 def _mixed_up(message: str) -> ChartUnavailable:
-    _log.warning("security: identity mismatch: %s", message)
+    tell(Event.IDENTITY_MISMATCH, what=message)
     return ChartUnavailable(message)
 
 

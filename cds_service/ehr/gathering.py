@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from cds_service.ehr.answers import answer_of
-from cds_service.ehr.chart import Chart, chart_of
+from cds_service.ehr.chart import Chart, chart_of, same_patient_leave
 from cds_service.ehr.client import Client, Question, Visit
 from cds_service.ehr.elements import Resource
 from cds_service.ehr.prefetch import Told, prefetched
@@ -65,6 +65,7 @@ def gather(request: HookRequest, sources: Sources) -> Chart:
     Raises ChartUnavailable (412) when the patient cannot be had or is somebody else. Whatever else does not come is
     unknown (decision logic, section 10).
     """
+    same_patient_leave(request)
     told = [*prefetched(request, sources.wanted), *(_shelved(form) for form in sources.forms)]
     visit = sources.client.visit(request.fhir_server, request.fhir_authorization) if sources.client else None
     if visit is None:

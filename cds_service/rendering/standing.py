@@ -6,6 +6,7 @@ Printers call it standing type. Nothing here has seen a chart.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -122,7 +123,7 @@ class Standing:
             version=self._knowledge.version,
             hash=self._knowledge.hash[: len("sha256:") + 12],
             review=self._review_overdue if self._review_again < today else self._review,
-            call=escape(who.hook_instance[:8]),
+            call=_NO_NAME.sub("", who.hook_instance)[:8],
         )
 
     def watch(self, adds: Iterable[str]) -> tuple[str, ...]:
@@ -207,6 +208,8 @@ class Standing:
         return self._say("review_unsigned", on=on), again
 
 
+# All that a UUID has. With a point or an @ a reader of Markdown may see a link: "www.a.io" has eight signs.
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9-]")
 # The hash names every byte of the knowledge; a wording is told by its identity, and a site by what it says.
 _PREPARED: Final[dict[tuple[str, Wording, Site], Mapping[Medicines, Standing]]] = {}
 
