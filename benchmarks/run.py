@@ -59,12 +59,19 @@ class Server:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
+    def descriptors(self) -> int:
+        """Open files and sockets."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
 
 @contextmanager
-def running(*command: str) -> Iterator[Server]:
-    """Starts a server that prints its address, and stops it."""
+def running(*command: str, **environment: str) -> Iterator[Server]:
+    """Starts a server that prints its address, and stops it. What it logs is thrown away, but written as ever."""
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    around = {**os.environ, **environment}
+    process = subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=around
+    )
     try:
         line = next((line for line in process.stdout or () if "http://" in line), "")
         if not line:
@@ -170,7 +177,7 @@ def main() -> None:
         service = ("-m", "cds_service", "serve", "--insecure", "--port", "0", "--site", str(site))
         with running(str(HERE / "bare.py")) as bare, running(str(HERE / "ehr.py")) as ehr:
             url = f"http://127.0.0.1:{ehr.port}/fhir"
-            with running(*service, "--fhir-server", url) as ours:
+            with running(*service, "--fhir-server", url, CDS_DATABASE=str(folder / "records.sqlite3")) as ours:
                 measure(bare, ours, now, url, chosen.rounds, chosen.calls)
         few = chosen.batch // 10
         extra = batch(site, folder, now, chosen.batch) - batch(site, folder, now, few)

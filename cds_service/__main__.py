@@ -18,14 +18,21 @@ import typer
 
 from cds_service import __version__
 from cds_service.advisor import Advisor
-from cds_service.clinical.approval import NOT_MARKETED, ceiling_defects, defects
-from cds_service.ehr.gathering import Sources
-from cds_service.errors import ChartUnavailable, KnowledgeUnfit, RequestUnreadable, ServiceUnknown, SiteUnfit
-from cds_service.knowledge import load_knowledge
-from cds_service.rendering.wording import load_wording
+from cds_service.clinical.approval import NOT_MARKETED
+from cds_service.errors import (
+    ChartUnavailable,
+    KnowledgeUnfit,
+    RequestUnreadable,
+    ServiceUnknown,
+    SiteUnfit,
+    StoreUnavailable,
+)
+from cds_service.events import place_of
 from cds_service.settings import DEFAULT_SITE, Settings, Site
+from cds_service.starting import advisor_at
 
 if TYPE_CHECKING:
+    from cds_service.bookkeeping import Books
     from cds_service.explanations import Explanations
     from cds_service.rehearsal import Response
 
@@ -47,11 +54,16 @@ PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes 
 
 @app.command()
 def serve(
+    *,
+    tenants: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--tenants", metavar="FILE", help="Who may ask (TOML): their keys, their EHR, their site file."),
+    ] = None,
     site: SiteOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: PortOption = 8000,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Answer callers without authentication. Loopback addresses only.")
+        bool, typer.Option("--insecure", help="For development. Loopback only; without --tenants anybody is answered.")
     ] = False,
     fhir_server: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -61,28 +73,40 @@ def serve(
     """
     Answer CDS Hooks calls until SIGTERM, then finish what was begun.
 
-    Callers cannot be configured yet, so this needs --insecure. What a call does not bring along is read from its
-    fhirServer, if the site file or --fhir-server names that server.
+    With --tenants each caller proves who it is, by a token that its EHR signs for each call. A change of that file, or
+    of a file that it names, is taken up while the service runs. TLS is ended by a proxy in front.
+
+    With --insecure and --site whoever calls is answered, on this machine only. What a call does not bring along is read
+    from its fhirServer, if the site file or --fhir-server names that server.
     """
-    if not insecure:
-        _stop("No callers are configured, and this version cannot verify any. Use --insecure on this machine only.")
-    if not _is_loopback(host):
+    if tenants is None and not insecure:
+        _stop("Nobody may ask: name a tenants file with --tenants, or use --insecure on this machine only.")
+    if tenants is not None and (site is not None or fhir_server):
+        _stop("--tenants names the site files and the FHIR servers: leave out --site and --fhir-server.")
+    if insecure and not _is_loopback(host):
         _stop(f"--insecure listens on loopback only: {host} could be reached from elsewhere.")
-    from cds_service.audit import Audit
-    from cds_service.explanations import Explanations
-    from cds_service.web.app import create_app
+    from cds_service.events import Event, log_to, tell
+    from cds_service.web.opening import opened_for, opened_to_all
     from cds_service.web.server import serve as listen
 
     settings = Settings.from_environment()
-    explanations = None
-    if settings.explanation_key is not None:
-        base = settings.public_base_url or ""
-        explanations = Explanations.at(settings.explanations, settings.explanation_key, base)
-    advisor = _advisor(_site(site), _now, fhir_servers=tuple(fhir_server or ()), explanations=explanations)
-    app = create_app(advisor, audit=Audit.at(settings.database), origins=settings.cors_origins)
-    typer.echo("Without authentication: for this machine only.")
+    if not insecure:
+        settings.fit_for_production()
+    if tenants is not None and port == 0 and settings.public_base_url is None:
+        _stop("--port 0 with --tenants needs CDS_PUBLIC_BASE_URL: tokens are for an address that is known beforehand.")
+    if tenants is not None:
+        opening = opened_for(tenants, settings, _now, production=not insecure, here=f"http://{host}:{port}")
+    else:
+        opening = opened_to_all(_site(site), settings, _now, fhir_servers=tuple(fhir_server or ()))
+    if insecure:
+        typer.echo("For this machine only" + (": nobody has to say who they are." if tenants is None else "."))
+    log_to(sys.stderr)
+    mode = "development" if insecure else "production"
+    tell(Event.STARTED, version=__version__, mode=mode, tenants=opening.tenants)
     shown = f"CDS Hooks at {settings.public_base_url or '{url}'}/cds-services"
-    listen(app, host, port, announce=shown, opened=_reached_at(explanations))
+    shared = opening.shared
+    with opening.running() as app:
+        listen(app, host, port, announce=shown, opened=_reached_at(shared.explanations), load=shared.load)
 
 
 # The public CDS Hooks Sandbox calls services from the browser.
@@ -98,17 +122,17 @@ def demo(
     """Show the service: a page that plays an EHR with eight invented women. Opens /demo."""
     if not _is_loopback(host):
         _stop(f"The demonstration listens on loopback only: {host} could be reached from elsewhere.")
-    from cds_service.audit import Audit
     from cds_service.explanations import Explanations
+    from cds_service.records import Records
     from cds_service.web.app import create_app
     from cds_service.web.demo import Demo, demo_site
     from cds_service.web.server import serve as listen
 
     explanations = Explanations.in_memory("")
-    advisor = _advisor(demo_site(), _now, explanations=explanations)
+    advisor = advisor_at(demo_site(), _now, explanations=explanations)
     if browser and port:
         Timer(1.0, webbrowser.open, (f"http://{host}:{port}/demo",)).start()
-    app = create_app(advisor, demo=Demo(_now), audit=Audit.in_memory(), origins=(_SANDBOX,))
+    app = create_app(advisor, demo=Demo(_now), records=Records.in_memory(), origins=(_SANDBOX,))
     listen(app, host, port, announce="Demonstration at {url}/demo  (Ctrl-C to stop)", opened=_reached_at(explanations))
 
 
@@ -123,11 +147,15 @@ def check(
         Optional[Path],  # noqa: UP045
         typer.Option("--cards", metavar="DIR", help="Another folder of card wording."),
     ] = None,
+    tenants: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--tenants", metavar="FILE", help="A tenants file, as production would read it."),
+    ] = None,
 ) -> None:
-    """Check the knowledge, the cards and a site file. Names every defect in a line; exit 1 if there is one."""
+    """Check the knowledge, the cards, a site or tenants file. Names every defect in a line; exit 1 if there is one."""
     from cds_service.checking import check_everything
 
-    report = check_everything(site, knowledge, cards)
+    report = check_everything(site, knowledge, cards, tenants)
     for line in report.lines:
         typer.echo(line)
     if report.defects:
@@ -187,7 +215,7 @@ def evaluate(  # noqa: PLR0913  (typer makes an option of each)
     """
     from cds_service.hooks.strict_json import write_json
 
-    instant = _instant(now) if now is not None else None
+    instant = _instant(now, "--now") if now is not None else None
     clock = (lambda: instant) if instant else _now
     if fhir_server is not None:
         if files or discovery:
@@ -195,7 +223,7 @@ def evaluate(  # noqa: PLR0913  (typer makes an option of each)
         if service is not None and site is not None:
             _stop("--service answers by its own site file: leave out --site.")
         played = _Played(fhir_server, patient, hook, order, token_env, service, save)
-        _rehearse(played, clock, lambda: _advisor(_site(site), clock, forgiven=NOT_MARKETED), as_lines=as_lines)
+        _rehearse(played, clock, lambda: advisor_at(_site(site), clock, forgiven=NOT_MARKETED), as_lines=as_lines)
         return
     alone = {
         "--patient": patient, "--hook": hook, "--order": order, "--token-env": token_env, "--service": service,
@@ -203,7 +231,7 @@ def evaluate(  # noqa: PLR0913  (typer makes an option of each)
     }  # fmt: skip
     if lonely := [name for name, given in alone.items() if given is not None]:
         _stop(f"{lonely[0]} needs --fhir-server.")
-    advisor = _advisor(_site(site), clock, forgiven=NOT_MARKETED)
+    advisor = advisor_at(_site(site), clock, forgiven=NOT_MARKETED)
     if discovery:
         typer.echo(write_json(advisor.discovery()).decode())
         return
@@ -286,6 +314,86 @@ class _Here:
         return Response(write_json(told.answer), write_json(told.line).decode(), told.text, told.error)
 
 
+# --- the records ----------------------------------------------------------------------------------
+
+audit = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(audit, name="audit", help="The audit trail: verify it, hand it out, remove what is old enough.")
+
+
+@audit.command("verify")
+def audit_verify(
+    head: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="N:HASH", help="The head that was printed earlier: is that row still there?"),
+    ] = None,
+) -> None:
+    """Check that each row is as it was written, and where it was. Names the first that is not; exit 1."""
+    from cds_service.bookkeeping import verify
+    from cds_service.records import Head
+
+    try:
+        earlier = Head.of(head) if head is not None else None
+    except ValueError as error:
+        _stop(f"--head: {error}.")
+    with _store():
+        report = verify(Settings.from_environment(), earlier)
+    _told(report)
+
+
+@audit.command("export")
+def audit_export(
+    format_: Annotated[
+        str, typer.Option("--format", metavar="ndjson|fhir", help="JSON lines, or FHIR R4 AuditEvents, one a line.")
+    ] = "ndjson",
+    since: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="INSTANT", help="Only what was advised from then on: 2026-11-23T12:00:00Z."),
+    ] = None,
+) -> None:
+    """Print the audit trail, a row a line. Patients and users are pseudonyms."""
+    from cds_service.bookkeeping import FORMATS, export
+
+    if format_ not in FORMATS:
+        _stop(f"--format is none of {', '.join(FORMATS)}.")
+    earliest = _instant(since, "--since") if since is not None else None
+    with _store():
+        for line in export(Settings.from_environment(), format_, earliest):
+            typer.echo(line)
+
+
+@audit.command("prune")
+def audit_prune(
+    older_than: Annotated[str, typer.Option("--older-than", metavar="DAYS", help="How long rows stay: 180d.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove audit and feedback rows that are older, and tokens that have expired. Says how many of each."""
+    from cds_service.bookkeeping import days, prune
+
+    if (age := days(older_than)) is None:
+        _stop("--older-than: not a number of days, such as 180d.")
+    if not yes:
+        typer.confirm(f"Remove what is older than {age.days} days? It cannot be had back", abort=True)
+    with _store():
+        report = prune(Settings.from_environment(), age, _now())
+    _told(report)
+
+
+@contextmanager
+def _store() -> Iterator[None]:
+    """A database that cannot be had is one line."""
+    try:
+        yield
+    except StoreUnavailable as unavailable:
+        _stop(f"CDS_DATABASE: {unavailable}.")
+
+
+def _told(report: Books) -> None:
+    if report.fault is not None:
+        _stop(report.fault)
+    for line in report.lines:
+        typer.echo(line)
+
+
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
     if version:
@@ -307,35 +415,17 @@ def _reached_at(explanations: Explanations | None) -> Callable[[str], None]:
     return opened
 
 
-def _advisor(
-    site: Site,
-    clock: Callable[[], datetime],
-    *,
-    forgiven: str | None = None,
-    fhir_servers: tuple[str, ...] = (),
-    explanations: Explanations | None = None,
-) -> Advisor:
-    """The advisor of this site. Raises KnowledgeUnfit or SiteUnfit: refused at start, never at the bedside."""
-    knowledge = load_knowledge(expansions=site.terminology)
-    if unfit := list(ceiling_defects(knowledge)):
-        raise KnowledgeUnfit(*unfit)
-    if unfit := [line for line in defects(site, knowledge) if forgiven is None or forgiven not in line]:
-        raise SiteUnfit(*unfit)
-    sources = Sources.of(site, knowledge, fhir_servers)
-    return Advisor(knowledge, load_wording(knowledge=knowledge), site, clock, sources, explanations)
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _instant(text: str) -> datetime:
+def _instant(text: str, option: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None:
-        _stop(f"--now {text}: not an instant with a zone, such as 2026-11-23T12:00:00Z.")
+        _stop(f"{option} {text}: not an instant with a zone, such as 2026-11-23T12:00:00Z.")
     return instant
 
 
@@ -376,6 +466,9 @@ def main() -> None:
     except (KnowledgeUnfit, SiteUnfit) as unfit:
         for defect in unfit.defects:
             typer.echo(defect, err=True)
+        raise SystemExit(1) from None
+    except Exception as error:  # its text, and a traceback with it, may quote a chart
+        typer.echo(f"unexpected {type(error).__name__} at {place_of(error)}", err=True)
         raise SystemExit(1) from None
 
 

@@ -1,17 +1,16 @@
 """
 READ FIRST. The whole service on one page: what happens when an EHR fires a hook.
 
-`answer` meets the world: it reads the request, gathers the chart and looks at the clock. `consult` thinks: from there
-on everything is a pure function, and each line's noun is the next line's argument.
+`answer` meets the world: it reads the request, gathers the chart, looks at the clock and remembers what was advised.
+`consult` thinks: from there on everything is a pure function, and each line's noun is the next line's argument.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cds_service.clinical.approval import approve
 from cds_service.clinical.consultation import Consultation, Encountered
@@ -19,7 +18,7 @@ from cds_service.clinical.derived import Grounds, derive
 from cds_service.clinical.dosing import compute
 from cds_service.clinical.eligibility import Rows, judge
 from cds_service.clinical.order_check import check
-from cds_service.clinical.plan import Occasion, propose
+from cds_service.clinical.plan import Occasion, Topic, propose
 from cds_service.clinical.risk import assess
 from cds_service.ehr.chart import Chart
 from cds_service.ehr.elements import reference_of
@@ -29,10 +28,11 @@ from cds_service.ehr.reading.medicines import not_recognised
 from cds_service.ehr.reading.orders import already_ordered, another_active, monitoring_ordered, read_drafted
 from cds_service.ehr.reading.roles import topics_for
 from cds_service.ehr.reading.view import View
-from cds_service.ehr.relevance import is_clinician, is_relevant, orders_prevention
+from cds_service.ehr.relevance import is_clinician, is_relevant, may_follow_an_offer, orders_prevention
 from cds_service.ehr.units import Units
 from cds_service.ehr.wanted import USAGE, Wanted
-from cds_service.errors import ServiceError, StoreUnavailable
+from cds_service.errors import ChartUnavailable, ServiceError, StoreUnavailable
+from cds_service.events import Event, tell
 from cds_service.hooks.discovery import discovery_document
 from cds_service.hooks.request import HOOKS, HookRequest, parse_request, service_at, service_for
 from cds_service.hooks.response import Link
@@ -44,13 +44,14 @@ from cds_service.rendering.explanation import heading, sections
 from cds_service.rendering.standing import Standing
 from cds_service.rendering.wording import Wording
 from cds_service.repeats import Repeats
-from cds_service.settings import Site
+from cds_service.settings import Site, Terms
 
 if TYPE_CHECKING:
     from cds_service.explanations import Explanations
+    from cds_service.records.memory import Memory
 
-_log = logging.getLogger(__name__)
 _EXPLANATION: Final = "How the service thought"
+Outcome = Literal["advised", "nothing", "not-relevant", "failed", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,36 @@ class Advice:
     cards: tuple[dict[str, Any], ...]
     failed: bool = False
 
+    @property
+    def outcome(self) -> Outcome:
+        """In one word: `failed`, `not-relevant`, `nothing` to say, or `advised`."""
+        if self.failed:
+            return "failed"
+        if self.consultation is None:
+            return "not-relevant"
+        return "advised" if self.cards else "nothing"
+
+    @property
+    def topics(self) -> tuple[Topic, ...]:
+        """The topics of the cards, as planned."""
+        return self.consultation.plan.topics if self.consultation is not None else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The body that goes back to the EHR, and in a word how it came about: for the log, never for the EHR."""
+
+    body: dict[str, Any]
+    outcome: Outcome
+
 
 class Advisor:
     """
     One site's advisor. `clock` tells the time as an aware datetime; a test hands in a fixed one.
 
     `sources` says where charts come from: as the site file does, unless it is handed in. `explanations` is where the
-    thought behind each card is kept, if it is.
+    thought behind each card is kept, and `memory` where it is written down what was advised, if they are. `terms` says
+    which tenant is served, and how.
     """
 
     def __init__(
@@ -79,12 +103,17 @@ class Advisor:
         clock: Callable[[], datetime],
         sources: Sources | None = None,
         explanations: Explanations | None = None,
+        *,
+        memory: Memory | None = None,
+        terms: Terms = Terms(),  # noqa: B008  (frozen)
     ) -> None:
         self.knowledge = knowledge = knowledge.spoken_at(site)
         self.wording = wording
         self.site = site
         self.clock = clock
         self.explanations = explanations
+        self.memory = memory
+        self.terms = terms
         self._units = Units(knowledge.units)
         self._wanted = Wanted.by(knowledge, roles=bool(site.role))
         self.sources = sources or Sources.of(site, knowledge)
@@ -98,18 +127,29 @@ class Advisor:
             knowledge.inputs.input,
         )
 
-    def answer(self, service_id: str, body: bytes) -> dict[str, Any]:
-        """The CDS Hooks answer to one call. Raises ServiceUnknown, RequestUnreadable, ChartUnavailable."""
+    def answer(self, service_id: str, body: bytes) -> Answer:
+        """
+        The CDS Hooks answer to one call, once it has been written down what was advised.
+
+        Raises ServiceUnknown, RequestUnreadable, ChartUnavailable; StoreUnavailable when it cannot be written down.
+        """
         request = parse_request(read_json(body), service_at(service_id).hook)
-        return {"cards": list(self.advise(request).cards)}
+        try:
+            advice = self.advise(request)
+        except ChartUnavailable:
+            self._remember(Advice(_encountered(request), None, ()), "unavailable")
+            raise
+        self._remember(advice, advice.outcome)
+        return Answer({"cards": [] if self.terms.shadow else list(advice.cards)}, advice.outcome)
 
     def advise(self, request: HookRequest) -> Advice:
         """Nothing, at once, when it is none of our business; else the chart, the thought and the cards."""
         who, now, dialect = _encountered(request), self.clock(), dialect_for(self.site, request)
-        if not is_relevant(request, self.knowledge):
+        offered = may_follow_an_offer(request, self.knowledge) and self._was_offered(who, now)
+        if not is_relevant(request, self.knowledge, offered=offered):
             return Advice(who, None, ())
         try:
-            consultation = self.consult(request, gather(request, self.sources), now)
+            consultation = self.consult(request, gather(request, self.sources), now, offered=offered)
             if request.extensions.filter_repeats or self.site.filter_repeats:
                 consultation = self._repeats.without(consultation, who)
             cards = self._written(consultation, who, dialect)
@@ -118,22 +158,40 @@ class Advisor:
         except ServiceError:
             raise
         except Exception as error:
-            _log.error("evaluation failed: %s", type(error).__name__)
+            tell(Event.EVALUATION_FAILED, error=type(error).__name__)
             # Silence over a drafted order would read as "all clear" (decision logic, section 10).
-            if not orders_prevention(request, self.knowledge):
+            if not orders_prevention(request, self.knowledge, offered=offered):
                 raise
-            card = write_failed(who, self.knowledge, self.wording, self.site, now.date(), dialect)
-            return Advice(who, None, (card,), failed=True)
+            return Advice(who, None, (self._incomplete(who, now, dialect),), failed=True)
+
+    def _was_offered(self, who: Encountered, now: datetime) -> bool:
+        return self.memory is not None and self.memory.offered(who, now)
+
+    def _remember(self, advice: Advice, outcome: Outcome) -> None:
+        """A call that is none of our business has read no chart, and leaves no row."""
+        if outcome not in ("advised", "nothing"):
+            tell(Event.NOT_EVALUATED, reason=outcome)
+        if self.memory is not None and outcome != "not-relevant":
+            thought, knowledge = advice.consultation, self.knowledge.hash
+            self.memory.remember(advice.who, outcome, thought, advice.cards, knowledge, self.clock())
+        for topic in advice.topics if not self.terms.shadow else ():
+            version = self.knowledge.version
+            tell(Event.CARD_RETURNED, topic=topic.code, indicator=topic.indicator.value, rule_version=version)
+
+    def _incomplete(self, who: Encountered, now: datetime, dialect: Dialect) -> dict[str, Any]:
+        return write_failed(who, self.knowledge, self.wording, self.site, now.date(), dialect)
 
     def _written(self, consultation: Consultation, who: Encountered, dialect: Dialect) -> tuple[dict[str, Any], ...]:
         """The cards, with a link to the whole thought where that is kept. Without its store they go out without one."""
 
         def written(*links: Link) -> list[dict[str, Any]]:
-            return write(consultation, who, self.knowledge, self.wording, self.site, dialect, links=links)
+            cards = write(consultation, who, self.knowledge, self.wording, self.site, dialect, links=links)
+            # What was turned off would have stood against a medicine that is being ordered: never silence.
+            return cards + [self._incomplete(who, now, dialect)] * bool(consultation.plan.silenced)
 
+        now = consultation.facts.now
         if self.explanations is None or not consultation.plan.topics:
             return tuple(written())
-        now = consultation.facts.now
         place = self.explanations.place(f"{who.hook_instance}|{who.service_id}|{who.patient}|{who.user}", now)
         cards = written(Link(_EXPLANATION, place.url))
         knowledge = f"Knowledge {self.knowledge.version}, {self.knowledge.hash}"
@@ -141,14 +199,18 @@ class Advisor:
             told = [*sections(consultation, cards, self.knowledge.says), ("Knowledge", [knowledge])]
             self.explanations.keep(place, heading(who), told, now)
         except StoreUnavailable:
-            _log.error("an explanation could not be kept: the cards go out without their link")
+            tell(Event.EXPLANATION_NOT_KEPT)  # the cards go out without their link
             cards = written()
         return tuple(cards)
 
-    def consult(self, request: HookRequest, chart: Chart, now: datetime) -> Consultation:
-        """From chart to plan. Pure: the same request, chart and instant give the same consultation."""
+    def consult(self, request: HookRequest, chart: Chart, now: datetime, *, offered: bool = False) -> Consultation:
+        """
+        From chart to plan. Pure: the same request, chart and instant give the same consultation.
+
+        `offered`: this service offered the medicine to her within a day (decision logic, section 6).
+        """
         tables, protocol = self.knowledge, self._approval.protocol
-        drafted = read_drafted(chart, tables, self._units)
+        drafted = read_drafted(chart, tables, self._units, offered=offered)
         ppd_order = any(order.for_prevention and order.selected for order in drafted)
         view = View(chart, tables, self._units, self._wanted, now, self.site.zone(now))
         found = read(view, drafted, self.site)
@@ -181,6 +243,7 @@ class Advisor:
             ppd_order,
             protocol is not None,
             topics_for(request.user_id, chart, self.site),
+            self.terms.off,
         )
         plan = propose(occasion, facts, risk, eligibility, departures, tables.topics)
         return Consultation(

@@ -14,6 +14,8 @@ from cds_service.knowledge.loader import FOLDER
 from cds_service.rendering import wording
 from cds_service.rendering.orders import OrderSet
 from cds_service.settings import Site
+from cds_service.tenants import TenantsFile
+from cds_service.tenants import defects as tenant_defects
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,10 @@ class Report:
         return (*self.checked, *self.defects, "no defects" if not count else f"{count} defect{'s' * (count > 1)}")
 
 
-def check_everything(site: Path | None, knowledge: Path | None, cards: Path | None) -> Report:
-    """Checks the knowledge, the cards against it, and the site file against both."""
+def check_everything(
+    site: Path | None, knowledge: Path | None, cards: Path | None, tenants: Path | None = None
+) -> Report:
+    """Checks the knowledge, the cards against it, and the site file or the tenants file against both."""
     found: list[str] = []
     told: list[str] = []
     place = None
@@ -51,6 +55,8 @@ def check_everything(site: Path | None, knowledge: Path | None, cards: Path | No
         if place is not None:
             found += defects(place, tables)
             found += _sources(place, tables)
+        if tenants is not None:
+            found += _tenants(tenants, tables)
         told.append(f"knowledge {tables.version} {tables.hash}")
         told.append(_review(place))
     found += wording.defects(cards, tables)
@@ -70,6 +76,19 @@ def _sources(site: Site, tables: Knowledge) -> tuple[str, ...]:
     except SiteUnfit as unfit:
         return unfit.defects
     return ()
+
+
+def _tenants(path: Path, tables: Knowledge) -> list[str]:
+    """What production would refuse: in the tenants file, in the files that it names, and in each tenant's site."""
+    try:
+        file = TenantsFile.from_file(path, production=True)
+    except SiteUnfit as unfit:
+        return list(unfit.defects)
+    found = list(tenant_defects(file, tables))
+    for tenant in file.tenants:
+        site = file.site_of(tenant)
+        found += [f"{path}: {tenant.id}: {line}" for line in (*defects(site, tables), *_sources(site, tables))]
+    return found
 
 
 def _orders(tables: Knowledge) -> tuple[str, ...]:

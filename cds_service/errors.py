@@ -2,21 +2,24 @@
 Everything that can go wrong, as one tree.
 
 ServiceError
+├── CallerRefused
 ├── RequestUnreadable
 ├── ServiceUnknown
 ├── ChartUnavailable
 ├── StoreUnavailable
+├── Overloaded
 ├── ExplanationGone
 ├── KnowledgeUnfit
 └── SiteUnfit
 
-The first five answer a caller: each has an HTTP status and an OperationOutcome code. The last two are raised
+All but the last two answer a caller: each has an HTTP status and an OperationOutcome code. The last two are raised
 at start, never while a clinician waits. A message says what is missing and where it was expected. It never
 holds a value from a chart.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, ClassVar
 
 
@@ -25,6 +28,48 @@ class ServiceError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "exception"
+
+
+class Refusal(StrEnum):
+    """Why a caller was not let in. For our own log and counters: who asks in vain is not told how to ask better."""
+
+    NO_HEADER = "no-header"
+    SEVERAL_HEADERS = "several-headers"
+    NOT_BEARER = "not-bearer"
+    TOO_LONG = "too-long"
+    NOT_A_TOKEN = "not-a-token"  # noqa: S105
+    HEADER_UNREADABLE = "header-unreadable"
+    HEADER_FORBIDDEN = "header-forbidden"
+    TYPE = "type"
+    ALGORITHM = "algorithm"
+    KEY_ID = "key-id"
+    KEY_PLACE = "key-place"
+    KEY_UNKNOWN = "key-unknown"
+    KEY_UNFIT = "key-unfit"
+    KEYS_UNAVAILABLE = "keys-unavailable"
+    SIGNATURE = "signature"
+    CLAIMS_UNREADABLE = "claims-unreadable"
+    CLAIM_MISSING = "claim-missing"
+    CLAIM_UNFIT = "claim-unfit"
+    ISSUER = "issuer"
+    TENANT = "tenant"
+    AUDIENCE = "audience"
+    EXPIRED = "expired"
+    ISSUED_AHEAD = "issued-ahead"
+    LIVES_TOO_LONG = "lives-too-long"
+    NOT_YET = "not-yet"
+    REPLAYED = "replayed"
+
+
+class CallerRefused(ServiceError):
+    """The caller has not shown who it is. `reason` is for us: the message, which might get out, says nothing."""
+
+    status = 401
+    code = "login"
+
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__("the caller is not let in")
+        self.reason = reason
 
 
 class RequestUnreadable(ServiceError):
@@ -56,6 +101,13 @@ class StoreUnavailable(ServiceError):
 
     status = 503
     code = "transient"
+
+
+class Overloaded(ServiceError):
+    """More is asked than can be answered in time. Nothing was done; it may be asked again."""
+
+    status = 503
+    code = "throttled"
 
 
 class ExplanationGone(ServiceError):

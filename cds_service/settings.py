@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import tomllib
@@ -22,7 +23,7 @@ _URI = r"^(?:https?://[^\s|]+|urn:[^\s|]+)$"
 _Token = Annotated[str, Field(pattern=r"^[^\s|,\\$][^|,\\$]{0,127}$")]
 
 # As a browser writes it: in lower case, without a path, and without the port that goes without saying.
-_ORIGIN: Final = re.compile(
+ORIGIN: Final = re.compile(
     r"(?!https:.*:443$|http:.*:80$)https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?"
 )
 
@@ -207,6 +208,20 @@ class Site(BaseModel):
 DEFAULT_SITE = Site(name="No site file", country="ZZ")
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """
+    On which terms a tenant is served: who it is to us, whether in the open, and which topics nobody is shown.
+
+    In the shadow everything is done and remembered as ever, and the EHR hears that there is nothing to say.
+    """
+
+    tenant: str = "default"
+    issuer: str = ""
+    shadow: bool = False
+    off: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True)
 class Settings:
     """
@@ -216,7 +231,9 @@ class Settings:
     `CDS_DATABASE`: a path (SQLite) or a URL (PostgreSQL) where feedback is kept. `CDS_EXPLANATION_KEY`: with it the
     thought behind each card is kept for a day, encrypted, at `CDS_EXPLANATIONS` (a path or a URL), and cards link to
     it.
-    `CDS_PUBLIC_BASE_URL`: how callers reach us, when a proxy stands in between.
+    `CDS_AUDIT_KEY`: 32 bytes in URL-safe base64, under which the audit names patients and users.
+    `CDS_METRICS_TOKEN`: who may read /metrics. `CDS_PUBLIC_BASE_URL`: how callers reach us, and what tokens are for.
+    `debugging` are the variables that would show the inside of this program to whoever calls it.
     """
 
     public_base_url: str | None = None
@@ -224,6 +241,9 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     explanations: str = field(default="cds-explanations.sqlite3", repr=False)
     explanation_key: str | None = field(default=None, repr=False)
+    audit_key: bytes | None = field(default=None, repr=False)
+    metrics_token: str | None = field(default=None, repr=False)
+    debugging: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -232,17 +252,52 @@ class Settings:
         if url and not url.startswith(("http://", "https://")):
             raise SiteUnfit("CDS_PUBLIC_BASE_URL: not an http or https URL")
         origins = tuple(o for text in environment.get("CDS_CORS_ORIGINS", "").split(",") if (o := text.strip()))
-        if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        if not all(ORIGIN.fullmatch(origin) for origin in origins):
             raise SiteUnfit(
                 "CDS_CORS_ORIGINS: not exact origins with commas between them, such as https://ehr.example.org"
             )
+        token = environment.get("CDS_METRICS_TOKEN") or None
+        if token is not None and not re.fullmatch(r"[\x21-\x7e]{16,256}", token):
+            raise SiteUnfit("CDS_METRICS_TOKEN: not 16 to 256 characters without a blank")
         return cls(
             url or None,
             environment.get("CDS_DATABASE") or cls.database,
             origins,
             environment.get("CDS_EXPLANATIONS") or cls.explanations,
             environment.get("CDS_EXPLANATION_KEY") or None,
+            _key(environment.get("CDS_AUDIT_KEY") or None),
+            token,
+            tuple(name for name in _DEBUGGING if environment.get(name, "").lower() not in _OFF),
         )
+
+    def fit_for_production(self) -> None:
+        """Raises SiteUnfit, with a line for each setting without which no patient's data may come near."""
+        base = self.public_base_url
+        defects = [
+            *(["CDS_PUBLIC_BASE_URL: missing: the address that callers' tokens are for"] if base is None else []),
+            *(["CDS_PUBLIC_BASE_URL: not https"] if base is not None and not base.startswith("https://") else []),
+            *(["CDS_AUDIT_KEY: missing: the audit names patients under it"] if self.audit_key is None else []),
+            *(f"{name}: set, and it would show the inside of this program to callers" for name in self.debugging),
+        ]
+        if defects:
+            raise SiteUnfit(*defects)
+
+
+_DEBUGGING: Final = ("FLASK_DEBUG", "PYTHONDEVMODE", "PYTHONINSPECT", "PYTHONASYNCIODEBUG")
+_OFF: Final = frozenset({"", "0", "false", "no"})
+_KEY_BYTES: Final = 32
+
+
+def _key(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        key = base64.b64decode(text.encode(), altchars=b"-_", validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise SiteUnfit("CDS_AUDIT_KEY: not 32 bytes in URL-safe base64")
+    return key
 
 
 def _in_a_line(where: str, defect: Any) -> str:

@@ -258,3 +258,15 @@ def test_the_wheel_is_told_to_take_the_cards_and_the_description_of_the_api() ->
     assert (ROOT / "LICENSE").stat().st_size > 10_000
     for name in ("LOINC", "SNOMED", "RxNorm", "UCUM"):
         assert name in (ROOT / "NOTICE").read_text(encoding="utf-8")
+
+
+def test_every_package_is_pinned_by_its_hash() -> None:
+    """And each that the project asks for is among them."""
+    locked = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    pinned = re.findall(r"^([a-z0-9._-]+)==\S+.*((?:\n    --hash=sha256:[0-9a-f]{64}.*)+)", locked, re.MULTILINE)
+    listed = re.findall(r"^([a-z0-9._-]+)==", locked, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+
+    assert [name for name, _ in pinned] == listed
+    assert {re.split(r"[\[<>=]", name.lower())[0].replace("_", "-").replace(".", "-") for name in asked} <= set(listed)

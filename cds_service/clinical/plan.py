@@ -34,12 +34,14 @@ class Plan:
     """
     The cards to show, in order, and those held back so that nobody has to read more than two at once.
 
-    `repeated` are those that this user has seen before, and whose EHR asked not to show them again.
+    `repeated` are those that this user has seen before, and whose EHR asked not to show them again. `silenced` are
+    those that stand against a medicine that is being ordered, and that the site has turned off.
     """
 
     topics: tuple[Topic, ...]
     held_back: tuple[Topic, ...] = ()
     repeated: tuple[Topic, ...] = ()
+    silenced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Occasion:
     """
     Why she is looked at now: the hook, whether a clinician asks, the stage, and what is being ordered.
 
-    `topics` are those that the site shows to people in this user's role; None means all.
+    `topics` are those that the site shows to people in this user's role; None means all. `off` are those that the
+    site shows to nobody.
     """
 
     hook: str
@@ -56,6 +59,7 @@ class Occasion:
     ppd_order: bool
     site_has_protocol: bool
     topics: frozenset[str] | None = None
+    off: frozenset[str] = frozenset()
 
 
 # Never suppressed, and never counted.
@@ -82,12 +86,14 @@ def propose(
         for row in table.topic
         if row.code in wanted and occasion.hook in row.hooks and _is_for_this_role(row.code, occasion)
     ]
+    silenced = tuple(t.code for t in topics if t.code in occasion.off and _stands_against(t.code, occasion))
+    topics = [topic for topic in topics if topic.code not in occasion.off]
     shown: list[Topic] = []
     held: list[Topic] = []
     for topic in topics:
         quiet = sum(_counts(t) for t in shown)
         (shown if not _counts(topic) or quiet < table.most_not_critical else held).append(topic)
-    return Plan(tuple(shown), tuple(held))
+    return Plan(tuple(shown), tuple(held), silenced=silenced)
 
 
 def _counts(topic: Topic) -> bool:
@@ -99,7 +105,16 @@ def _is_for_this_role(code: str, occasion: Occasion) -> bool:
     """A safety concern is for everybody, and so is whatever stands against a medicine that is being ordered."""
     if occasion.topics is None or code in occasion.topics or code == _SAFETY:
         return True
-    return occasion.ppd_order and (code == "KETORDER" or code in _MEDICINE.values())
+    return occasion.ppd_order and _is_about_the_medicine(code)
+
+
+def _stands_against(code: str, occasion: Occasion) -> bool:
+    """Would its absence read as "all clear" to whoever orders the medicine?"""
+    return occasion.ppd_order and _is_about_the_medicine(code) and code != _MEDICINE[Status.ELIGIBLE]
+
+
+def _is_about_the_medicine(code: str) -> bool:
+    return code == "KETORDER" or code in _MEDICINE.values()
 
 
 def _applicable(

@@ -21,23 +21,34 @@ def is_clinician(request: HookRequest) -> bool:
     return not request.user_id.startswith(_NOT_CLINICIANS)
 
 
-def is_relevant(request: HookRequest, knowledge: Knowledge) -> bool:
-    """At the order hooks: is a birth, or (es)ketamine for prevention, being picked or signed? Elsewhere: always."""
+def is_relevant(request: HookRequest, knowledge: Knowledge, *, offered: bool = False) -> bool:
+    """
+    At the order hooks: is a birth, or (es)ketamine for prevention, being picked or signed? Elsewhere: always.
+
+    `offered`: this service offered the medicine to her within a day.
+    """
     if request.hook not in _ORDER_HOOKS:
         return True
     pool = medications(request.draft_orders)
     return any(
-        _for_prevention(order, pool, knowledge)
+        _for_prevention(order, pool, knowledge, offered=offered)
         or is_delivery_order(order, pool, knowledge)
         or is_anaesthesia_order(order, knowledge)
         for order in picked(request)
     )
 
 
-def orders_prevention(request: HookRequest, knowledge: Knowledge) -> bool:
+def orders_prevention(request: HookRequest, knowledge: Knowledge, *, offered: bool = False) -> bool:
     """Is (es)ketamine for prevention being picked or signed?"""
     pool = medications(request.draft_orders)
-    return any(_for_prevention(order, pool, knowledge) for order in picked(request))
+    return any(_for_prevention(order, pool, knowledge, offered=offered) for order in picked(request))
+
+
+def may_follow_an_offer(request: HookRequest, knowledge: Knowledge) -> bool:
+    """Would an order that is being picked or signed be for prevention, had this service offered the medicine to her?"""
+    if request.hook not in _ORDER_HOOKS or orders_prevention(request, knowledge):
+        return False
+    return orders_prevention(request, knowledge, offered=True)
 
 
 def picked(request: HookRequest) -> tuple[Resource, ...]:
@@ -48,13 +59,16 @@ def picked(request: HookRequest) -> tuple[Resource, ...]:
     return tuple(order for order in request.draft_orders if reference_of(order) in selected)
 
 
-def _for_prevention(order: Resource, pool: dict[str, Resource], knowledge: Knowledge) -> bool:
-    if order.get("resourceType") != "MedicationRequest" or not is_for_prevention(order, pool, knowledge):
+def _for_prevention(order: Resource, pool: dict[str, Resource], knowledge: Knowledge, *, offered: bool) -> bool:
+    if order.get("resourceType") != "MedicationRequest":
         return False
     if concepts_of(order, pool, knowledge) & _MEDICINES:
-        return True
-    # A bare reference to a Medication that did not come along (Epic until 2024): it may be (es)ketamine.
-    return "medicationReference" in order and not any(_names(concept) for concept in medication_concepts(order, pool))
+        return is_for_prevention(order, pool, knowledge, offered=offered)
+    # A bare reference to a Medication that did not come along (Epic until 2024): it may be (es)ketamine. It needs a
+    # reason that says so: after an offer, every order of an unknown medicine would be taken for it.
+    if "medicationReference" not in order or not is_for_prevention(order, pool, knowledge):
+        return False
+    return not any(_names(concept) for concept in medication_concepts(order, pool))
 
 
 def _names(concept: object) -> bool:

@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.server import create_server
 
+from cds_service.events import Event, tell
 from cds_service.hooks.strict_json import MOST_BYTES
+from cds_service.web.load import Load
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 # How long a caller who was already being answered is waited for. Container platforms kill after 30 s.
 _PATIENCE_SECONDS = 20
+# Above this many connections others wait in the backlog of the machine. Each costs a descriptor and a buffer.
+_MOST_CONNECTIONS = 400
 
 
 def serve(
@@ -32,12 +36,14 @@ def serve(
     threads: int = 8,
     announce: str = "Listening at {url}",
     opened: Callable[[str], None] = lambda _: None,
+    load: Load | None = None,
 ) -> None:
     """
     Answers until SIGTERM or SIGINT, then finishes what was begun. A second signal leaves at once.
 
     Port 0 takes any free port; `announce` is printed once callers can really reach it. An address that cannot be had
-    ends the process with one line that says so. `opened` hears the URL before the first call is answered.
+    ends the process with one line that says so. `opened` hears the URL before the first call is answered. `load` gets
+    to know how many calls wait for a thread.
     """
     listening = _listen(host, port)
     # waitress buffers whole bodies. Its cap is above ours, so that a caller just above ours hears an OperationOutcome.
@@ -45,20 +51,25 @@ def serve(
         app,
         sockets=[listening],
         threads=threads,
+        connection_limit=_MOST_CONNECTIONS,
         ident=None,
         asyncore_use_poll=True,
         max_request_body_size=2 * MOST_BYTES,
         clear_untrusted_proxy_headers=True,
     )
+    if load is not None:
+        load.waiting = lambda: len(server.task_dispatcher.queue)
     opened(_url(host, listening))
     with _leaving() as asked_to_leave:
         sys.stdout.write(announce.format(url=_url(host, listening)) + "\n")
         sys.stdout.flush()
         while not asked_to_leave:
             _turn(server)
+        tell(Event.STOPPING, waiting=len(server.task_dispatcher.queue))
         server.del_channel()
         listening.close()
         _drain(server, asked_to_leave)
+        tell(Event.STOPPED, unanswered=sum(1 for _ in _waiting(server)))
     server.task_dispatcher.shutdown()
     wasyncore.close_all(server._map)
 
@@ -110,6 +121,11 @@ def _drain(server: Any, asked_to_leave: list[int]) -> None:
 
 
 def _somebody_waits(server: Any) -> bool:
-    return any(
-        channel.request or channel.requests or channel.total_outbufs_len for channel in server.active_channels.values()
-    )
+    return any(True for _ in _waiting(server))
+
+
+def _waiting(server: Any) -> Iterator[Any]:
+    """The connections with a call that was begun and not yet answered to its end."""
+    for channel in server.active_channels.values():
+        if channel.request or channel.requests or channel.total_outbufs_len:
+            yield channel

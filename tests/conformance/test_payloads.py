@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 from response_check import check_answer
 
 from cds_service.advisor import Advisor
-from cds_service.audit import Audit
 from cds_service.hooks.request import HOOKS
+from cds_service.records import Records
 from cds_service.web.app import create_app
 
 Json = dict[str, Any]
@@ -117,17 +117,17 @@ def test_what_is_no_request_is_refused_by_each_service(name: str, client: FlaskC
 @there
 @pytest.mark.parametrize("name", [name for name, row in PAYLOADS.items() if row["what"] not in ASKING])
 def test_only_feedback_is_taken_for_feedback(name: str, advisor: Advisor) -> None:
-    audit = Audit.in_memory()
-    door = create_app(advisor, audit=audit).test_client()
+    records = Records.in_memory()
+    door = create_app(advisor, records=records).test_client()
 
     answer = door.post(f"{address(door, 'patient-view')}/feedback", json=read(name))
 
     if PAYLOADS[name]["what"] == "feedback":
         assert answer.status_code == 200
-        assert [row["card"] for row in audit.feedback()] == [one["card"] for one in read(name)["feedback"]]
+        assert [row["card"] for row in records.feedback.all()] == [one["card"] for one in read(name)["feedback"]]
     else:
         assert refusal(answer, 400) == "feedback is missing"
-    audit.close()
+    records.close()
 
 
 @there

@@ -17,7 +17,6 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from werkzeug.test import TestResponse
 
 from cds_service.advisor import Advisor
-from cds_service.audit import Audit
 from cds_service.errors import RequestUnreadable, operation_outcome
 from cds_service.explanations import Explanations
 from cds_service.hooks.discovery import discovery_document
@@ -36,7 +35,9 @@ from cds_service.hooks.response import (
     Topic,
 )
 from cds_service.hooks.strict_json import MOST_BYTES, MOST_NODES
+from cds_service.records import Records
 from cds_service.web.app import create_app
+from cds_service.web.metrics import Metrics
 
 SPEC: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "openapi.yaml").read_text(encoding="utf-8"),
@@ -95,7 +96,12 @@ def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
     named = {example["$ref"] for node in _all_examples() for example in node.values() if "$ref" in example}
     for reference in {*references, *named}:
         resolve({"$ref": reference})
-    components = {f"#/components/{kind}/{name}" for kind, held in SPEC["components"].items() for name in held}
+    components = {
+        f"#/components/{kind}/{name}"
+        for kind, held in SPEC["components"].items()
+        for name in held
+        if kind != "securitySchemes"  # they are named, and never referred to
+    }
     assert components - {*references, *named} == set()
 
 
@@ -113,6 +119,13 @@ def test_each_operation_is_described(path: str, method: str, operation: dict[str
     declared = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
     assert declared == set(re.findall(r"{(\w+)}", path))
     assert ("requestBody" in operation) == (method == "post")
+
+
+def test_whatever_may_be_refused_with_401_says_which_token_it_wants() -> None:
+    for _, _, operation in OPERATIONS:
+        wanted = [name for choice in operation.get("security", ()) for name in choice]
+        assert bool(wanted) == ("401" in operation["responses"]), operation["operationId"]
+        assert set(wanted) <= SPEC["components"]["securitySchemes"].keys()
 
 
 def test_no_two_operations_have_the_same_id() -> None:
@@ -146,6 +159,7 @@ def test_the_operations_are_the_ones_that_are_promised() -> None:
         "GET /cds-services",
         "POST /cds-services/{id}",
         "POST /cds-services/{id}/feedback",
+        "GET /metrics",
         "GET /healthz",
         "GET /readyz",
         "GET /version",
@@ -158,7 +172,7 @@ def test_the_operations_are_the_ones_that_are_promised() -> None:
 def test_the_operations_are_the_routes(advisor: Advisor) -> None:
     explanations = Explanations.in_memory("https://cds.example.org")
     kept = Advisor(advisor.knowledge, advisor.wording, advisor.site, advisor.clock, None, explanations)
-    app = create_app(kept, audit=Audit.in_memory())
+    app = create_app(kept, records=Records.in_memory(), metrics=Metrics(advisor.knowledge, ()))
     routes = {
         f"{method} {re.sub('<(service_id|id_)>', '{id}', rule.rule)}"
         for rule in app.url_map.iter_rules()
@@ -174,10 +188,13 @@ def test_it_is_valid_by_a_judge_of_its_own() -> None:
 
 def test_a_call_may_end_in_these_ways() -> None:
     responses = SPEC["paths"]["/cds-services/{id}"]["post"]["responses"]
-    assert list(responses) == ["200", "400", "404", "405", "412", "413", "415", "500"]
+    assert list(responses) == ["200", "400", "401", "404", "405", "412", "413", "415", "500", "503"]
     reported = SPEC["paths"]["/cds-services/{id}/feedback"]["post"]["responses"]
-    assert list(reported) == ["200", "400", "404", "405", "413", "415", "500", "503"]
+    assert list(reported) == ["200", "400", "401", "404", "405", "413", "415", "500", "503"]
     for status, response in responses.items():
+        if status == "401":  # and not a word about why
+            assert "content" not in resolve(response)
+            continue
         content = resolve(response)["content"]
         kind = "HookResponse" if status == "200" else "OperationOutcome"
         assert all(held["schema"] == schema(kind) for held in content.values())
@@ -408,6 +425,7 @@ def test_the_specification_lets_no_flawed_card_out(flaw: Callable[[dict[str, Any
     [
         ("Readiness", {"status": "ready"}, {"status": "ready", "because": ["of this"]}),
         ("Readiness", {"status": "degraded", "because": ["of this"]}, {"status": "degraded"}),
+        ("Readiness", {"status": "unavailable", "because": ["of this"]}, {"status": "unavailable"}),
         ("FeedbackResponse", {"kept": 1, "repeated": 0}, {"kept": 1, "repeated": 0, "refused": []}),
         ("OperationOutcome", operation_outcome("required", "x"), operation_outcome("required", "")),
         ("OperationOutcome", operation_outcome("required", "x"), operation_outcome("no-such-code", "x")),

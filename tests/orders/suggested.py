@@ -58,7 +58,7 @@ def suggested_to_all(
             discovery = asked.discovery()
             # What discovery asks for does not depend on the dialect.
             body = body or json.dumps(request_for(case, NOON, discovery)).encode()
-            answer = asked.answer(service_for(case["hook"], discovery)["id"], body)
+            answer = asked.answer(service_for(case["hook"], discovery)["id"], body).body
             for action in actions_in(json.loads(write_json(answer))["cards"]):
                 if action["type"] != "delete":
                     yield dialect, case, action["resource"]

@@ -15,9 +15,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from cds_service.advisor import Advisor
-from cds_service.audit import Audit
 from cds_service.errors import SiteUnfit
 from cds_service.hooks.strict_json import MOST_BYTES
+from cds_service.records import Records
 from cds_service.settings import Settings
 from cds_service.web.app import create_app
 
@@ -43,7 +43,7 @@ PATHS = ["/cds-services", "/cds-services/ppd-delivery-order", "/cds-services/ppd
 
 @pytest.fixture(scope="module")
 def door(advisor: Advisor) -> FlaskClient:
-    return create_app(advisor, audit=Audit.in_memory(), origins=(EHR, "http://localhost:3000")).test_client()
+    return create_app(advisor, records=Records.in_memory(), origins=(EHR, "http://localhost:3000")).test_client()
 
 
 def preflight(door: FlaskClient, path: str, origin: str = EHR, method: str = "POST", **more: str) -> TestResponse:
@@ -124,7 +124,7 @@ def test_an_accident_can_be_read_too(advisor: Advisor) -> None:
 
 def test_a_page_may_read_when_to_send_its_feedback_again(advisor: Advisor, tmp_path: Path) -> None:
     file = tmp_path / "feedback.sqlite3"
-    broken = create_app(advisor, audit=Audit.at(str(file)), origins=(EHR,)).test_client()
+    broken = create_app(advisor, records=Records.at(str(file)), origins=(EHR,)).test_client()
     file.rename(tmp_path / "elsewhere")
     feedback = {"feedback": [{"card": "1", "outcome": "accepted"}]}
     answer = broken.post(PATHS[2], json=feedback, headers={"Origin": EHR})

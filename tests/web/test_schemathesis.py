@@ -26,10 +26,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cds_service.advisor import Advisor
-from cds_service.audit import Audit
 from cds_service.explanations import Explanations
 from cds_service.hooks.request import HOOKS, service_for
+from cds_service.records import Records
 from cds_service.web.app import create_app
+from cds_service.web.metrics import Metrics
 
 SPEC = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text(encoding="utf-8"))
 CHECKS = [
@@ -46,7 +47,8 @@ def api(advisor: Advisor) -> schemathesis.BaseSchema:
     """The specification, over a service that takes feedback and keeps explanations, both in memory."""
     explanations = Explanations.in_memory("https://cds.example.org")
     keeping = Advisor(advisor.knowledge, advisor.wording, advisor.site, advisor.clock, None, explanations)
-    return schemathesis.openapi.from_wsgi("/openapi.yaml", create_app(keeping, audit=Audit.in_memory()))
+    app = create_app(keeping, records=Records.in_memory(), metrics=Metrics(advisor.knowledge, ()))
+    return schemathesis.openapi.from_wsgi("/openapi.yaml", app)
 
 
 UNGUESSED = "GET /consultations/{id}"

@@ -36,11 +36,29 @@ serve(app, sys.argv[1], int(sys.argv[2]), threads=1, announce="open {url}/demo")
 SILENT = """
 import sys
 from types import SimpleNamespace
+from cds_service.advisor import Answer
 from cds_service.web.app import create_app
 from cds_service.web.server import serve
 
-advisor = SimpleNamespace(answer=lambda service_id, body: {"cards": []}, explanations=None)
+advisor = SimpleNamespace(answer=lambda service_id, body: Answer({"cards": []}, "nothing"), explanations=None)
 serve(create_app(advisor), sys.argv[1], int(sys.argv[2]), announce="open {url}/demo")
+"""
+# The same with one thread, an advisor who takes his time, and room for two who wait.
+BUSY = """
+import sys, time
+from types import SimpleNamespace
+from cds_service.advisor import Answer
+from cds_service.web.app import create_app
+from cds_service.web.load import Load
+from cds_service.web.server import serve
+
+def answer(service_id, body):
+    time.sleep(0.3)
+    return Answer({"cards": []}, "nothing")
+
+load = Load(most=2)
+app = create_app(SimpleNamespace(answer=answer, explanations=None), load=load)
+serve(app, sys.argv[1], int(sys.argv[2]), threads=1, announce="open {url}/demo", load=load)
 """
 
 
@@ -134,6 +152,33 @@ def test_a_body_above_the_cap_is_refused_whether_or_not_it_tells_its_length(size
             connection.request("POST", "/cds-services/x", body, headers, encode_chunked=chunked)
         assert connection.getresponse().status == status
         connection.close()
+
+
+def test_whoever_comes_when_too_many_wait_is_told_so_at_once_and_the_rest_are_answered():
+    with server(BUSY) as (_, port):
+        heard: list[tuple[int, str | None, float]] = []
+
+        def call() -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            began = time.monotonic()
+            connection.request("POST", "/cds-services/x", b"{}", {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            heard.append((answer.status, answer.headers["Retry-After"], time.monotonic() - began))
+            connection.close()
+
+        callers = [threading.Thread(target=call) for _ in range(20)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        served = [one for one in heard if one[0] == 200]
+        assert {status for status, _, _ in heard} == {200, 503}
+        assert len(served) < 10
+        assert {again for status, again, _ in heard if status == 503} == {"5"}
+        assert max(took for _, _, took in heard) < 20 * 0.3, "nobody waited for all the others"
+        call()
+        assert heard[-1][0] == 200
 
 
 def test_a_port_in_use_is_one_plain_line():

@@ -295,8 +295,14 @@ def routes_of(resource: Resource, terms: Terminology) -> frozenset[str]:
     return frozenset(found)
 
 
-def is_for_prevention(resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge) -> bool:
-    """Is the reason postpartum depression: by code, by words, by our protocol's uri, or by the site's own orderable?"""
+def is_for_prevention(
+    resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge, *, offered: bool = False
+) -> bool:
+    """
+    Is the reason postpartum depression: by code, by words, by our protocol's uri, or by the site's own orderable?
+
+    `offered`: this service offered the medicine to her within a day. Then an order that states no reason is for that.
+    """
     terms = knowledge.terminology
     for named in medication_concepts(resource, pool) if knowledge.local else ():
         if "reason_postpartum_depression" in terms.codings_of(codings(named)).says:
@@ -315,7 +321,14 @@ def is_for_prevention(resource: Resource, pool: Mapping[str, Resource], knowledg
         listed = resource.get(element)
         if isinstance(listed, list) and any(isinstance(u, str) and u.split("|")[0] in ours for u in listed):
             return True
-    return False
+    return offered and not _states_a_reason(resource)
+
+
+def _states_a_reason(resource: Resource) -> bool:
+    """Codes, words, or a pointer to a reason: whatever it is, somebody meant something by it."""
+    return any(codings(r) or any(texts(r)) for r in concepts_in(resource.get("reasonCode"))) or bool(
+        members(resource.get("reasonReference"))
+    )
 
 
 # --- how an entry stands --------------------------------------------------------------------------

@@ -45,8 +45,14 @@ for _uri, _name in SYSTEMS.items():
     _OFFICIAL.setdefault(_name, _uri)
 
 
-def read_drafted(chart: Chart, knowledge: Knowledge, units: Units) -> tuple[DraftedOrder, ...]:
-    """Every (es)ketamine order drafted or being signed in this call. Never raises on odd JSON."""
+def read_drafted(
+    chart: Chart, knowledge: Knowledge, units: Units, *, offered: bool = False
+) -> tuple[DraftedOrder, ...]:
+    """
+    Every (es)ketamine order drafted or being signed in this call. Never raises on odd JSON.
+
+    `offered`: this service offered the medicine to her within a day.
+    """
     pool = medication_pool(chart)
     found: list[Resource] = []
     for draft in chart.drafts:
@@ -57,7 +63,7 @@ def read_drafted(chart: Chart, knowledge: Knowledge, units: Units) -> tuple[Draf
             and draft not in found
         ):
             found.append(draft)
-    reader = _Reader(knowledge, units, pool)
+    reader = _Reader(knowledge, units, pool, offered)
     return tuple(reader.order(draft, chart.selected) for draft in found)
 
 
@@ -144,8 +150,9 @@ def _stands(order: Resource) -> bool:
 class _Reader:
     """Reads orders with the tables, the units and the Medications at hand."""
 
-    def __init__(self, knowledge: Knowledge, units: Units, pool: Mapping[str, Resource]) -> None:
+    def __init__(self, knowledge: Knowledge, units: Units, pool: Mapping[str, Resource], offered: bool) -> None:
         self.knowledge = knowledge
+        self.offered = offered
         self.terms = knowledge.terminology
         self.pool = pool
         self.dosages = Dosages(units, knowledge.order_check.words)
@@ -164,7 +171,7 @@ class _Reader:
             reference=reference_of(order),
             medicine=self._medicine(order),
             route=_ROUTES.get(route or ""),
-            for_prevention=is_for_prevention(order, self.pool, self.knowledge),
+            for_prevention=is_for_prevention(order, self.pool, self.knowledge, offered=self.offered),
             dose_mg=told.dose_mg,
             dose_mg_per_kg=told.dose_mg_per_kg,
             minutes=told.minutes,
