@@ -268,6 +268,19 @@ def test_four_roles_are_shown_four_sets_of_cards(
     assert topics(call(advisor, in_role(body, *codes, user="Practitioner/p1"))) == shown
 
 
+@pytest.mark.parametrize("odd", [["x"], {"x": 1}, 5, True, None], ids=repr)
+@pytest.mark.parametrize("element", ["system", "code"])
+def test_a_role_that_is_written_oddly_hides_nothing_and_costs_nothing(
+    at: At, now: datetime, element: str, odd: object
+) -> None:
+    body = in_role(body_of(ELIGIBLE, at(), now), "x")
+    role = body["prefetch"]["user_role"]
+    role["code"] = [{"coding": [{"system": "urn:x", "code": "x", element: odd}]}]
+    everything = topics(call(at(), body_of(ELIGIBLE, at(), now)))
+
+    assert topics(call(at(role=ROLES), body)) == everything
+
+
 def test_who_has_two_roles_is_shown_the_cards_of_both(at: At, now: datetime) -> None:
     advisor = at(role=ROLES)
     body = in_role(body_of(ELIGIBLE, at(), now), MIDWIFE, ANAESTHETIST, user="Practitioner/p1")

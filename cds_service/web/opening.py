@@ -91,6 +91,8 @@ class Tenancies:
         if unfit:
             raise SiteUnfit(*unfit)
         keys = {tenant.id: self._keys_of(tenant) for tenant in file.tenants}
+        for one in keys.values():
+            one.why_not_ready()  # sets the first fetch off, so that no first caller waits for it
         shared, settings = self.shared, self.shared.settings
         trust = Trust(file.tenants, keys, shared.records.tokens.spend, self.base_url, shared.clock)
         origins = {t.id: frozenset((*settings.cors_origins, *t.cors_origins)) for t in file.tenants}

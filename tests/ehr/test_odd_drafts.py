@@ -91,3 +91,18 @@ def test_a_status_that_is_none_costs_no_evaluation(
 @pytest.mark.parametrize("status", ["active", "completed", "on-hold"])
 def test_what_is_signed_is_not_touched(advisor: Advisor, now: datetime, status: str) -> None:
     assert updates(cards_with(advisor, now, {"status": status})) == []
+
+
+@pytest.mark.parametrize("odd", [["5"], {"value": "5"}, None, 5, True], ids=repr)
+@pytest.mark.parametrize("element", ["system", "code"])
+def test_a_code_that_is_none_costs_the_check_of_the_order_nothing(
+    advisor: Advisor, now: datetime, element: str, odd: object
+) -> None:
+    """Found by calls that were spoilt by chance: the check broke down over a list in the place of a code."""
+    coding = {"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "2119365"}
+    medicine = {"text": "Esketamine", "coding": [coding, {**coding, element: odd}]}
+
+    cards = cards_with(advisor, now, {"medicationCodeableConcept": medicine})
+
+    assert any(card["source"]["topic"]["code"] == "KETORDER" for card in cards)
+    assert not any(card["summary"].startswith("Safety check incomplete") for card in cards)

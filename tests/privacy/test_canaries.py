@@ -406,15 +406,13 @@ def test_no_word_of_hers_comes_out(sink: str, day: Sent) -> None:
 
 
 def test_the_hunt_was_for_at_least_sixty_words_each_of_which_was_really_sent(
-    day: Sent, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
+    day: Sent, record_property: Callable[[str, object], None]
 ) -> None:
     planted = set(day.flock.words)
     went_in = set(day.flock.found_in("\n".join(day.said)))
     hits = sum(len(day.flock.found_in(day.out[sink])) for sink in SINKS)
-    told = f"{len(planted)} canaries, {len(day.said)} calls and pages, {len(SINKS)} sinks, {hits} hits"
-    record_property("canaries", told)
-    with capsys.disabled():
-        print(f"\n{told}")  # noqa: T201
+    told = f"{len(planted)} words in {len(day.said)} calls and pages, {len(SINKS)} sinks, {hits} hits"
+    record_property("safety", f"privacy canaries: {told}")
 
     assert planted - went_in == set()
     assert len(planted) >= FEWEST

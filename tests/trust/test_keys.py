@@ -176,7 +176,6 @@ def test_ten_thousand_random_kids_cost_a_fetch_a_minute_and_nobody_else_anything
             remote.keys.confirm(remote.keys.find("old"))
         remote.clock.tick(minutes * 60 / 10_000)
 
-    print(f"10,000 random kids in {minutes} minutes: {remote.fetches} fetches")  # noqa: T201
     assert remote.fetches == minutes
     assert len(vars(remote.keys)["_unknown"]) <= UNKNOWN_FOR / BETWEEN_FETCHES + 1
 
@@ -369,18 +368,32 @@ def test_many_at_once_on_a_new_key_cause_one_fetch(remote: Remote) -> None:
     assert remote.fetches == 2
 
 
+class NoThread(threading.Thread):
+    """As a machine has it that is full."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_a_machine_that_starts_no_more_threads_gives_the_turn_back(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("cds_service.ehr.keys.Thread", NoThread)
+        assert remote.keys.why_not_ready() is not None
+    remote.clock.tick(BETWEEN_FETCHES)
+
+    assert remote.keys.find("old").kid == "old"
+
+
 def test_a_machine_that_starts_no_more_threads_keeps_the_old_keys(
     remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = remote.keys.find("old")
     remote.clock.tick(FRESH_FOR)
 
-    class Refused(threading.Thread):
-        def start(self) -> None:
-            raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as patched:
-        patched.setattr("cds_service.ehr.keys.Thread", Refused)
+        patched.setattr("cds_service.ehr.keys.Thread", NoThread)
         for _ in range(3):
             with pytest.raises(CallerRefused):
                 remote.keys.find("new")

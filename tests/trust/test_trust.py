@@ -90,7 +90,6 @@ def test_the_table_has_what_it_should(record_property: Any) -> None:
     refused = [case for case in CASES if case.reason is not None]
     admitted = [case for case in CASES if case.reason is None]
     record_property("refused", len(refused))
-    print(f"{len(refused)} callers refused, {len(admitted)} let in")  # noqa: T201
 
     assert len(BY_NAME) == len(CASES)
     assert len(refused) >= 150

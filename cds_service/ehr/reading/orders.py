@@ -248,7 +248,7 @@ class _Reader:
 
     def _strengths_of_local(self, concept: object) -> Iterator[Fraction]:
         """What the site's own file says of the products behind its codes."""
-        named = {(c.get("system"), c.get("code")) for c in codings(concept) if isinstance(c, Mapping)}
+        named = [(c.get("system"), c.get("code")) for c in codings(concept) if isinstance(c, Mapping)]
         for row in self.knowledge.local:
             if row.strength_mg_per_ml is not None and any((row.system, code) in named for code in row.codes):
                 yield Fraction(row.strength_mg_per_ml)

@@ -16,13 +16,13 @@ def topics_for(user: str, chart: Chart, site: Site) -> frozenset[str] | None:
     """
     if not site.role:
         return None
-    held = {
+    held = [
         (coding.get("system"), coding.get("code"))
         for role in chart.of("PractitionerRole")
         if role.get("active") is not False and user in {reference_of(role), relative(role.get("practitioner"))}
         for concept in concepts_in(role.get("code"))
         for coding in codings(concept)
-        if isinstance(coding, dict) and isinstance(coding.get("code"), str)
-    }
+        if isinstance(coding, dict)
+    ]
     named = [row for row in site.role if any((row.system, code) in held for code in row.codes)]
     return frozenset(topic for row in named for topic in row.topics) if named else None
