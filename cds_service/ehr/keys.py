@@ -196,6 +196,11 @@ class Keys:
         if now is None or now.thumbprint != key.thumbprint:
             raise CallerRefused(Refusal.KEY_UNKNOWN)
 
+    def make_ready(self) -> None:
+        """Fetches them, if none are there yet: so that no first caller waits. What fails is tried again later."""
+        if self._usable() is None and (fetch := self._turn()):
+            self._renew(fetch)
+
     def why_not_ready(self) -> str | None:
         """
         Why no caller of this tenant can be let in. None when one can.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cds_service.advisor import Advisor
 from cds_service.ehr.keys import Keys
@@ -32,6 +33,8 @@ from cds_service.web.reloading import Built, Reloading
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ class Tenancies:
         if unfit:
             raise SiteUnfit(*unfit)
         keys = {tenant.id: self._keys_of(tenant) for tenant in file.tenants}
-        for one in keys.values():
-            one.why_not_ready()  # sets the first fetch off, so that no first caller waits for it
+        with ThreadPoolExecutor(_AT_ONCE) as fetching:  # some may hang, and none may keep the others
+            list(fetching.map(Keys.make_ready, keys.values()))
         shared, settings = self.shared, self.shared.settings
         trust = Trust(file.tenants, keys, shared.records.tokens.spend, self.base_url, shared.clock)
         origins = {t.id: frozenset((*settings.cors_origins, *t.cors_origins)) for t in file.tenants}

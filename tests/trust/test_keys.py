@@ -106,6 +106,26 @@ def test_nothing_is_fetched_before_it_is_needed(remote: Remote) -> None:
     assert remote.fetches == 1
 
 
+def test_they_can_be_fetched_before_anybody_asks_and_only_once(remote: Remote) -> None:
+    remote.keys.make_ready()
+    remote.keys.make_ready()
+    remote.keys.find("old")
+
+    assert remote.fetches == 1
+
+
+def test_what_could_not_be_fetched_beforehand_is_tried_again(remote: Remote) -> None:
+    remote.server.quirk = status(503)
+    remote.keys.make_ready()
+    assert remote.keys.why_not_ready() is not None
+    remote.server.quirk = Asked.honest
+    remote.clock.tick(BETWEEN_FETCHES)
+
+    remote.keys.make_ready()
+
+    assert remote.keys.why_not_ready() is None
+
+
 def test_the_request_tells_nobody_anything(remote: Remote) -> None:
     remote.keys.find("old")
 
