@@ -13,23 +13,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from quirks import Ticking
+
 Json = dict[str, Any]
-
-
-class Ticking:
-    """A clock of monotonic seconds that goes on only when it is told to."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        with self._lock:
-            return self.now
-
-    def tick(self, seconds: float) -> None:
-        with self._lock:
-            self.now += seconds
 
 
 @dataclass
