@@ -34,7 +34,7 @@ from cds_service.hooks.response import (
     Suggestion,
     Topic,
 )
-from cds_service.hooks.strict_json import MOST_BYTES, MOST_NODES
+from cds_service.hooks.strict_json import MOST_BYTES, MOST_NODES, MOST_VALUES_A_NODE
 from cds_service.records import Records
 from cds_service.web.app import create_app
 from cds_service.web.metrics import Metrics
@@ -211,8 +211,9 @@ def test_the_limits_are_the_ones_of_the_code() -> None:
     assert f"{MOST_BYTES // 1024 // 1024} MiB" in told
     assert f"{MOST_NODES:,} objects and arrays" in told
     assert f"{MOST_PREFETCH_ENTRIES:,} prefetched entries" in told
-    assert f"{MOST_DRAFT_ORDERS} draft orders" in told
-    assert f"{MOST_ITEMS:,}\nitems of feedback" in told
+    assert f"{MOST_NODES * MOST_VALUES_A_NODE:,} values" in told
+    assert f"{MOST_DRAFT_ORDERS}\ndraft orders" in told
+    assert f"{MOST_ITEMS:,} items of feedback" in told
     assert SPEC["components"]["schemas"]["Card"]["properties"]["summary"]["maxLength"] == LONGEST_SUMMARY
 
 

@@ -115,7 +115,9 @@ def test_without_its_database_nobody_comes_in(tmp_path: Path, new_postgres: Call
             assert records.tokens.spend(ISSUER, "a", UNTIL, NOW)
 
 
-def test_whoever_is_killed_one_token_opens_the_door_once_and_one_outcome_counts_once(place: str) -> None:
+def test_whoever_is_killed_one_token_opens_the_door_once_and_one_outcome_counts_once(
+    place: str, record_property: Callable[[str, object], None]
+) -> None:
     """A hundred attempts, eight threads, two processes, one of them killed at random; five times for each."""
     command = [sys.executable, str(TRIAL), "--runs", "5", "--json", "--database", place]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
@@ -123,3 +125,5 @@ def test_whoever_is_killed_one_token_opens_the_door_once_and_one_outcome_counts_
     went = json.loads(done.stdout)
     assert {kind: sum(counts.values()) for kind, counts in went.items()} == {"token": 5, "feedback": 5}
     assert {how for counts in went.values() for how in counts} <= {"once", "once, untold"}
+    kind = "PostgreSQL" if "://" in place else "SQLite"
+    record_property("safety", f"exactly once, {kind}: 5 tokens and 5 outcomes, a process killed each time: {went}")
