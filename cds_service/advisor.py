@@ -136,8 +136,11 @@ class Advisor:
         request = parse_request(read_json(body), service_at(service_id).hook)
         try:
             advice = self.advise(request)
-        except ChartUnavailable:
-            self._remember(Advice(_encountered(request), None, ()), "unavailable")
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            nothing = Advice(_encountered(request), None, ())
+            self._remember(nothing, "unavailable" if isinstance(error, ChartUnavailable) else "failed")
             raise
         self._remember(advice, advice.outcome)
         return Answer({"cards": [] if self.terms.shadow else list(advice.cards)}, advice.outcome)
@@ -186,8 +189,7 @@ class Advisor:
 
         def written(*links: Link) -> list[dict[str, Any]]:
             cards = write(consultation, who, self.knowledge, self.wording, self.site, dialect, links=links)
-            # What was turned off would have stood against a medicine that is being ordered: never silence.
-            return cards + [self._incomplete(who, now, dialect)] * bool(consultation.plan.silenced)
+            return [*cards, self._incomplete(who, now, dialect)] if consultation.plan.lacks_a_word_against else cards
 
         now = consultation.facts.now
         if self.explanations is None or not consultation.plan.topics:

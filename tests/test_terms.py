@@ -301,6 +301,32 @@ def test_what_stands_against_a_drafted_order_is_never_replaced_by_silence(ward: 
     assert all(resource["resourceType"] != "MedicationRequest" for resource in created)
 
 
+def test_two_cards_never_say_that_the_check_is_incomplete(ward: Any) -> None:
+    """Too much is drafted, its card is turned off, and data is missing, too: one of them is enough."""
+    north = ward(TOO_MUCH, off=frozenset({"KETORDER"}))
+    request = north.request(TOO_MUCH)
+    del request["prefetch"]["allergies"]
+
+    cards = north.ask(TOO_MUCH, request)
+
+    assert topics(cards).count("KETDATA") == 1
+    assert len({card["uuid"] for card in cards}) == len(cards)
+
+
+def test_an_accident_leaves_a_row_too(ward: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    north = ward(ELIGIBLE)
+
+    def breaks(*_: object, **__: object) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(north.advisor, "consult", breaks)
+    request = json.loads(json.dumps(north.request(ELIGIBLE), default=str))
+    assert north.door.post("/cds-services/ppd-delivery-order", json=request).status_code == 500
+
+    (row,) = north.rows
+    assert (row["outcome"], row["topics"]) == ("failed", [])
+
+
 def test_with_everything_off_but_safety_a_birth_without_an_order_of_the_medicine_gets_silence(
     ward: Any, knowledge: Knowledge
 ) -> None:

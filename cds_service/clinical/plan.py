@@ -43,6 +43,12 @@ class Plan:
     repeated: tuple[Topic, ...] = ()
     silenced: tuple[str, ...] = ()
 
+    @property
+    def lacks_a_word_against(self) -> bool:
+        """Was something silenced, and does no card say that the check is incomplete? Silence would read "all clear"."""
+        shown = {topic.code for topic in self.topics}
+        return bool(self.silenced) and _MEDICINE[Status.DATA_MISSING] not in shown
+
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
