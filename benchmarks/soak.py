@@ -160,7 +160,7 @@ def main() -> None:
             steady = soak(server, ehr, chosen.seconds, chosen.rate, chosen.looks)
         verify = [sys.executable, "-m", "cds_service", "audit", "verify"]
         said = subprocess.run(verify, env={**os.environ, **records}, capture_output=True, text=True, check=False)
-        print(said.stdout.strip())
+        print((said.stdout + said.stderr).strip())
     sys.exit(0 if steady and said.returncode == 0 else 1)
 
 
