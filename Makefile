@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint benchmark lock clean
+.PHONY: help demo test check manual lint benchmark lock clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
@@ -15,6 +15,10 @@ test: .venv/ready  ## run all tests
 
 check: .venv/ready  ## check the knowledge and the cards
 	$(BIN)/python -m cds_service check
+
+manual: .venv/ready  ## write the worked cases for clinicians, as pages in build/manual
+	$(BIN)/python tests/stories.py
+	$(BIN)/python -m cds_service manual --output build/manual
 
 lint: .venv/ready  ## style, types, and that imports only go down
 	$(BIN)/python -m ruff check .

@@ -151,11 +151,20 @@ def check(
         Optional[Path],  # noqa: UP045
         typer.Option("--tenants", metavar="FILE", help="A tenants file, as production would read it."),
     ] = None,
+    now: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="INSTANT", help="The time to check at, with its zone: is a review overdue by then?"),
+    ] = None,
 ) -> None:
-    """Check the knowledge, the cards, a site or tenants file. Names every defect in a line; exit 1 if there is one."""
+    """
+    Check the knowledge, the cards, a site or tenants file. Names every defect in a line; exit 1 if there is one.
+
+    A review that is overdue and a source that nobody cites are named, too, and are no defects.
+    """
     from cds_service.checking import check_everything
 
-    report = check_everything(site, knowledge, cards, tenants)
+    today = (_instant(now, "--now") if now is not None else _now()).date()
+    report = check_everything(site, knowledge, cards, tenants, today=today)
     for line in report.lines:
         typer.echo(line)
     if report.defects:
@@ -312,6 +321,57 @@ class _Here:
 
         told = explain(Asked("rehearsal", len(request), request), self.advisor)
         return Response(write_json(told.answer), write_json(told.line).decode(), told.text, told.error)
+
+
+@app.command()
+def manual(
+    site: SiteOption = None,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the pages go.")] = Path("manual"),
+) -> None:
+    """
+    Write worked cases as pages that clinicians can read: who she is, what is decided and why, and the cards.
+
+    With --site they are answered as that hospital would be. A browser shows the pages, and prints them.
+    """
+    from cds_service.manual import write_manual
+
+    try:
+        begins = write_manual(output, _site(site) if site is not None else None)
+    except OSError as error:
+        _stop(f"{output}: {error.strerror}")
+    typer.echo(f"The manual begins at {begins}")
+
+
+knowledge = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(knowledge, name="knowledge", help="The knowledge: what has changed from one folder to another.")
+
+
+@knowledge.command("diff")
+def knowledge_diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A knowledge folder, with tables/ and value_sets/.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],
+    cards: Annotated[
+        Optional[tuple[Path, Path]],  # noqa: UP045
+        typer.Option("--cards", metavar="OLD NEW", help="Two folders of card wording, to be compared as well."),
+    ] = None,
+) -> None:
+    """
+    Say in a reviewer's words what has changed, and mark what makes a rule less strict with [loosens].
+
+    As with diff, the exit code is 0 when nothing has changed, 1 when something has, 2 when a folder cannot be read.
+    """
+    from cds_service.differing import difference
+
+    try:
+        found = difference(old, new, cards)
+    except (KnowledgeUnfit, OSError) as unfit:
+        for line in unfit.defects if isinstance(unfit, KnowledgeUnfit) else [f"{unfit.filename}: {unfit.strerror}"]:
+            typer.echo(line, err=True)
+        raise typer.Exit(2) from None
+    for line in found.lines:
+        typer.echo(line)
+    if found.changes or found.old != found.new:
+        raise typer.Exit(1)
 
 
 # --- the records ----------------------------------------------------------------------------------

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 
+from cds_service.advisor import Advisor
 from cds_service.clinical import derived
 from cds_service.clinical.approval import ceiling_defects, defects
 from cds_service.ehr.gathering import Sources
 from cds_service.errors import KnowledgeUnfit, SiteUnfit
+from cds_service.events import place_of
+from cds_service.hooks.request import HOOKS, parse_request
 from cds_service.knowledge import Knowledge, load_knowledge
-from cds_service.knowledge.loader import FOLDER
+from cds_service.knowledge.loader import FOLDER, banned_words
+from cds_service.knowledge.shapes import Reviewed
 from cds_service.rendering import wording
 from cds_service.rendering.orders import OrderSet
 from cds_service.settings import Site
+from cds_service.stories import read_stories
 from cds_service.tenants import TenantsFile
 from cds_service.tenants import defects as tenant_defects
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The defects, one line each, and what was checked."""
+    """The defects, one line each, and what was checked: also what is to be done, but stops nobody."""
 
     defects: tuple[str, ...]
     checked: tuple[str, ...]
@@ -32,9 +40,9 @@ class Report:
 
 
 def check_everything(
-    site: Path | None, knowledge: Path | None, cards: Path | None, tenants: Path | None = None
+    site: Path | None, knowledge: Path | None, cards: Path | None, tenants: Path | None = None, *, today: date
 ) -> Report:
-    """Checks the knowledge, the cards against it, and the site file or the tenants file against both."""
+    """Checks the knowledge, the cards against it, and the site file or the tenants file against both, as of today."""
     found: list[str] = []
     told: list[str] = []
     place = None
@@ -52,6 +60,7 @@ def check_everything(
         found += ceiling_defects(tables)
         found += _underived(tables)
         found += _orders(tables)
+        found += _hooks(tables)
         if place is not None:
             found += defects(place, tables)
             found += _sources(place, tables)
@@ -59,8 +68,50 @@ def check_everything(
             found += _tenants(tenants, tables)
         told.append(f"knowledge {tables.version} {tables.hash}")
         told.append(_review(place))
-    found += wording.defects(cards, tables)
+        if tables.uncited:
+            told.append(f"sources that nobody cites ({len(tables.uncited)}): {', '.join(tables.uncited)}")
+    misworded = wording.defects(cards, tables, banned_words(knowledge or FOLDER))
+    found += misworded
+    due = {**tables.reviews_due} if tables is not None else {}
+    if tables is not None and not misworded:
+        words = wording.load_wording(cards, tables)
+        due.update(words.reviews_due)
+        if not found:  # with any other defect this says nothing new
+            found += _untold(tables, words, place)
+    told += _overdue(due, today)
+    found += _too_early(due, today)
     return Report(tuple(found), tuple(told))
+
+
+def _untold(tables: Knowledge, words: wording.Wording, place: Site | None) -> list[str]:
+    """Every worked case must get its answer: no card with a hole, and no fact that the code asks for in vain."""
+    broken: dict[str, list[str]] = {}
+    for story in read_stories():
+        try:
+            asked = Advisor(tables, words, place or Site.from_table(story.site), partial(_at, story.now))
+            failed = "its order could not be checked" if asked.advise(parse_request(story.request)).failed else None
+        except Exception as error:  # whatever breaks here would break at the bedside
+            failed = f"{type(error).__name__} at {place_of(error)}"
+        if failed is not None:
+            broken.setdefault(failed, []).append(story.id)
+    return [f"{len(ids)} worked cases get no answer, {ids[0]} first: {failed}" for failed, ids in broken.items()]
+
+
+def _at(instant: datetime) -> datetime:
+    return instant
+
+
+def _overdue(due: Mapping[str, Reviewed], today: date) -> list[str]:
+    """An old review stops nobody: the cards go on, and say it in their last line."""
+    return [f"review overdue: {name} since {row.again}" for name, row in sorted(due.items()) if row.again < today]
+
+
+def _too_early(due: Mapping[str, Reviewed], today: date) -> list[str]:
+    return [
+        f"{name}.toml: reviewed: signed on {row.on}, which is still to come"
+        for name, row in sorted(due.items())
+        if row.by and row.on > today
+    ]
 
 
 def _review(site: Site | None) -> str:
@@ -100,10 +151,21 @@ def _orders(tables: Knowledge) -> tuple[str, ...]:
     return ()
 
 
+def _hooks(tables: Knowledge) -> list[str]:
+    """A topic is shown at hooks that are served, or never."""
+    served = {service.hook for service in HOOKS}
+    return [
+        f"tables/topics.toml: {topic.code}: no such hook: {hook}"
+        for topic in tables.topics.topic
+        for hook in topic.hooks
+        if hook not in served
+    ]
+
+
 def _underived(tables: Knowledge) -> list[str]:
     """Facts that a table names as derived must be derived, and the reverse."""
-    named = {row.fact for row in tables.derived.row}
+    named, made = {row.fact for row in tables.derived.row}, derived.names() | derived.READ
     return [
-        f"tables/derived.toml: {fact}: nothing in the code derives it"
-        for fact in sorted(named - derived.names() - derived.READ)
+        *(f"tables/derived.toml: {fact}: nothing in the code derives it" for fact in sorted(named - made)),
+        *(f"tables/derived.toml: {fact} is missing: it cannot be said" for fact in sorted(made - named)),
     ]

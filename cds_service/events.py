@@ -132,6 +132,7 @@ KINDS: Final[Mapping[Event, Kind]] = {
 _ABOUT: Final[Mapping[str, type | frozenset[str]]] = {"tenant": str, "correlation_id": str}
 
 _log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())  # until `log_to`, nothing is printed: a command line tells what it has to tell
 _context: Final[ContextVar[Mapping[str, Any]]] = ContextVar("about", default={})  # noqa: B039  (never written to)
 _listeners: tuple[Listener, ...] = ()
 _turn: Final = Lock()

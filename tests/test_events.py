@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import logging
+import subprocess
 import sys
 import threading
 import warnings
@@ -401,3 +402,12 @@ def test_the_front_door_takes_flasks_tracebacks_off_and_writes_nothing_itself() 
     }
 
     assert used <= {"LogRecord"}
+
+
+def test_a_command_line_that_writes_no_log_prints_no_event() -> None:
+    """Python would print a warning by itself where nobody writes the log: its bare name, in the middle of an answer."""
+    told = "from cds_service.events import Event, tell; tell(Event.OTHERS_PASSED_OVER, count=1)"
+
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+
+    assert (done.stdout, done.stderr) == ("", "")

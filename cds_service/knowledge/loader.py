@@ -16,7 +16,7 @@ from cds_service.errors import KnowledgeUnfit
 from cds_service.knowledge import shapes
 from cds_service.knowledge.check_digits import could_exist
 from cds_service.knowledge.narrative import EvidenceTable, OrderTable
-from cds_service.knowledge.proofreading import proofread
+from cds_service.knowledge.proofreading import cited_by, proofread
 from cds_service.knowledge.terminology import Terminology, system_of
 from cds_service.settings import LocalMeaning, Site
 
@@ -38,6 +38,7 @@ _TABLES: Final[Mapping[str, type[shapes.Table]]] = {
     "protocols": shapes.ProtocolTable,
     "order_check": shapes.OrderCheckTable,
     "topics": shapes.TopicTable,
+    "wording": shapes.WordingTable,
     "evidence": EvidenceTable,
     "orders": OrderTable,
 }
@@ -55,12 +56,17 @@ _DOMAINS: Final = (
 
 @dataclass(frozen=True)
 class Knowledge:
-    """All that medicine says, as loaded. `hash` names every byte of it; `signed` says whether people reviewed it."""
+    """
+    All that medicine says, as loaded. `hash` names every byte of it; `signed` says whether people reviewed it.
+
+    `uncited` are the sources that no row names.
+    """
 
     version: str
     hash: str
     title: str
     sources: Mapping[str, shapes.Source]
+    uncited: tuple[str, ...]
     terminology: Terminology
     domains: Mapping[str, tuple[str, ...]]
     says: Mapping[str, str]
@@ -80,6 +86,7 @@ class Knowledge:
     protocols: shapes.ProtocolTable
     order_check: shapes.OrderCheckTable
     topics: shapes.TopicTable
+    wording: shapes.WordingTable
     evidence: EvidenceTable
     orders: OrderTable
     local: tuple[LocalMeaning, ...] = ()
@@ -106,17 +113,7 @@ def load_knowledge(folder: Path = FOLDER, *, expansions: Path | None = None) -> 
     `expansions` is a folder of the operator's with FHIR ValueSet files (JSON, expanded): large SNOMED CT lists that
     need a licence. Each is used by the concepts that name its OID.
     """
-    defects: list[str] = []
-    digest = hashlib.sha256()
-    raw: dict[str, dict[str, Any]] = {}
-    for path in sorted([*(folder / "tables").glob("*.toml"), *(folder / "value_sets").glob("*.toml")]):
-        name = f"{path.parent.name}/{path.stem}"
-        content = path.read_bytes()
-        digest.update(name.encode() + b"\0" + content)
-        try:
-            raw[name] = tomllib.loads(content.decode("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            defects.append(f"{name}.toml: not TOML: {error}")
+    raw, hash_, defects = read_files(folder)
     unreadable = {defect.split(".toml")[0] for defect in defects}
     defects += [f"{name}.toml: nobody reads this file" for name in sorted(set(raw) - _expected())]
     defects += [f"{name}.toml: missing" for name in sorted(_expected() - set(raw) - unreadable)]
@@ -128,7 +125,7 @@ def load_knowledge(folder: Path = FOLDER, *, expansions: Path | None = None) -> 
     if defects:
         raise KnowledgeUnfit(*defects)  # without their shapes the tables cannot be held against each other
     concepts = {name: table.concept for name, table in domains.items()}
-    defects += proofread(tables, concepts, published, forbidden, sources)
+    defects += proofread(tables, domains, published, forbidden, sources)
     loaded, licensed_defects = _operators_expansions(expansions)
     defects += licensed_defects
     if defects:
@@ -136,15 +133,40 @@ def load_knowledge(folder: Path = FOLDER, *, expansions: Path | None = None) -> 
     about = tables["about"]
     return Knowledge(
         version=about.version,
-        hash=f"sha256:{digest.hexdigest()}",
+        hash=hash_,
         title=about.title,
         sources=sources,
+        uncited=tuple(sorted(set(sources) - cited_by((*tables.values(), *domains.values(), published, forbidden)))),
         terminology=Terminology(concepts, [*published.expansion, *loaded]),
         domains={name: tuple(c.name for c in members) for name, members in concepts.items()},
         says=_words(tables),
-        reviews_due=_reviewed(tables, domains, published, raw),
+        reviews_due=_reviewed(tables, {**domains, "expansions": published, "do_not_use": forbidden}, raw),
         **{name: table for name, table in tables.items() if name != "about"},
     )
+
+
+def read_files(folder: Path) -> tuple[dict[str, dict[str, Any]], str, list[str]]:
+    """The files of a knowledge folder as they stand: parsed, by name; the hash of them all; and what is not TOML."""
+    defects: list[str] = []
+    digest = hashlib.sha256()
+    raw: dict[str, dict[str, Any]] = {}
+    for path in sorted([*(folder / "tables").glob("*.toml"), *(folder / "value_sets").glob("*.toml")]):
+        name = f"{path.parent.name}/{path.stem}"
+        content = path.read_bytes()
+        digest.update(name.encode() + b"\0" + content)
+        try:
+            raw[name] = tomllib.loads(content.decode("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            defects.append(f"{name}.toml: not TOML: {error}")
+    return raw, f"sha256:{digest.hexdigest()}", defects
+
+
+def banned_words(folder: Path = FOLDER) -> shapes.WordingTable | None:
+    """The words that no card may use, alone: for whoever looks at cards while other tables are unfit."""
+    try:
+        return shapes.WordingTable.model_validate(tomllib.loads((folder / "tables/wording.toml").read_text("utf-8")))
+    except (OSError, ValueError):
+        return None
 
 
 def _expected() -> set[str]:
@@ -237,11 +259,10 @@ def _words(tables: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _reviewed(
-    tables: Mapping[str, Any], domains: Mapping[str, Any], published: Any, raw: Mapping[str, Any]
+    tables: Mapping[str, Any], value_sets: Mapping[str, Any], raw: Mapping[str, Any]
 ) -> dict[str, shapes.Reviewed]:
     return {
         **{f"tables/{name}": table.reviewed for name, table in tables.items()},
-        **{f"value_sets/{name}": table.reviewed for name, table in domains.items()},
-        "value_sets/expansions": published.reviewed,
+        **{f"value_sets/{name}": table.reviewed for name, table in value_sets.items()},
         "tables/sources": shapes.Reviewed.model_validate(raw["tables/sources"]["reviewed"]),
     }

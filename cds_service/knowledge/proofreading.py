@@ -4,45 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from cds_service.knowledge import shapes
 from cds_service.knowledge.check_digits import could_exist
+from cds_service.knowledge.limits import in_order, reachable
+from cds_service.knowledge.overlaps import undeclared
 from cds_service.knowledge.terminology import BELOW, EXACT
 
 # Decision logic, section 4.3: a site may tighten "confirm" to "block", never the reverse for these; nor may a table.
 _ALWAYS_BLOCK: Final = frozenset({"D01", "D02", "D03", "D04", "D06", "D07", "D08", "D10", "D14", "D15"})
-_T = TypeVar("_T")
 
 
 def proofread(
     tables: Mapping[str, Any],
-    concepts: Mapping[str, tuple[shapes.Concept, ...]],
+    lists: Mapping[str, shapes.ConceptTable],
     published: shapes.ExpansionTable,
     forbidden: shapes.ForbiddenTable,
     sources: Mapping[str, shapes.Source],
 ) -> Iterator[str]:
     """Every way in which well-shaped tables still do not fit together."""
+    concepts = {name: table.concept for name, table in lists.items()}
     yield from _cited(tables, concepts, published, forbidden, sources)
-    yield from _codes(concepts, published, forbidden)
+    yield from _codes(concepts, forbidden)
+    yield from _published(published, forbidden)
+    yield from undeclared(lists)
     yield from _facts(tables, concepts)
     yield from _rows(tables)
     yield from _offers(tables)
+    yield from in_order(tables)
+    yield from reachable(tables, concepts)
 
 
-def _nested(value: object, kind: type[_T]) -> Iterator[_T]:
-    """Every model of a kind inside a table, however deep."""
-    if isinstance(value, kind):
-        yield value
-    if isinstance(value, shapes.Row):
-        for field in type(value).model_fields:
-            yield from _nested(getattr(value, field), kind)
-    elif isinstance(value, tuple | list):
-        for member in value:
-            yield from _nested(member, kind)
-    elif isinstance(value, dict):
-        for member in value.values():
-            yield from _nested(member, kind)
+def cited_by(everything: Iterable[object]) -> frozenset[str]:
+    """The sources that these tables name."""
+    rows = (row for table in everything for row in shapes.nested(table, shapes.Row))
+    return frozenset(source for row in rows for source in getattr(row, "sources", ()))
 
 
 def _cited(
@@ -60,7 +57,7 @@ def _cited(
         "value_sets/do_not_use": forbidden,
     }
     for name, table in everything.items():
-        for row in _nested(table, shapes.Row):
+        for row in shapes.nested(table, shapes.Row):
             for cited in getattr(row, "sources", ()):
                 if cited not in sources:
                     label = next(
@@ -69,11 +66,7 @@ def _cited(
                     yield f"{name}.toml: {label}: no such source: {cited}"
 
 
-def _codes(
-    concepts: Mapping[str, Iterable[shapes.Concept]],
-    published: shapes.ExpansionTable,
-    forbidden: shapes.ForbiddenTable,
-) -> Iterator[str]:
+def _codes(concepts: Mapping[str, Iterable[shapes.Concept]], forbidden: shapes.ForbiddenTable) -> Iterator[str]:
     """Codes that cannot exist, that are forbidden, or that stand twice; expansions and concepts that nobody has."""
     never = {(row.system, row.code): row.why for row in forbidden.forbidden}
     members = [(domain, concept) for domain, rows in concepts.items() for concept in rows]
@@ -99,10 +92,18 @@ def _codes(
                 yield f"{where}: no such concept: {other}"
         if len(set(concept.words)) < len(concept.words):
             yield f"{where}: a word stands twice"
+
+
+def _published(published: shapes.ExpansionTable, forbidden: shapes.ForbiddenTable) -> Iterator[str]:
+    """The same of the codes that others have listed."""
+    never = {(row.system, row.code): row.why for row in forbidden.forbidden}
     for expansion in published.expansion:
         for code in expansion.codes:
+            where = f"value_sets/expansions.toml: {expansion.oid}: {code}"
             if not could_exist(expansion.system, code):
-                yield f"value_sets/expansions.toml: {expansion.oid}: {code} cannot be a code: check digit or shape"
+                yield f"{where} cannot be a code: check digit or shape"
+            if (expansion.system, code) in never:
+                yield f"{where} is not to be used: {never[expansion.system, code]}"
 
 
 def _facts(tables: Mapping[str, Any], concepts: Mapping[str, Iterable[shapes.Concept]]) -> Iterator[str]:
@@ -135,7 +136,7 @@ def _facts(tables: Mapping[str, Any], concepts: Mapping[str, Iterable[shapes.Con
 
 def _asked(tables: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for table in ("contraindications", "reviews", "modifiers", "risk"):
-        for test in _nested(tables[table], shapes.Test):
+        for test in shapes.nested(tables[table], shapes.Test):
             yield table, test.fact
     for row in tables["inputs"].input:
         for fact in row.facts:
@@ -167,7 +168,7 @@ def _rows(tables: Mapping[str, Any]) -> Iterator[str]:
         if row.id in _ALWAYS_BLOCK and (row.before_birth, row.after_birth) != ("block", "block"):
             yield f"tables/inputs.toml: {row.id} must block, before and after birth"
     for table in ("contraindications", "reviews", "modifiers", "risk"):
-        for test in _nested(tables[table], shapes.Test):
+        for test in shapes.nested(tables[table], shapes.Test):
             if test.at_least is not None and test.below is not None and test.at_least >= test.below:
                 yield f"tables/{table}.toml: {test.fact}: the band is empty"
             for id_ in test.inputs:
@@ -192,3 +193,10 @@ def _offers(tables: Mapping[str, Any]) -> Iterator[str]:
         for code in topic.override_reasons:
             if code not in reasons:
                 yield f"tables/topics.toml: {topic.code}: no such override reason: {code}"
+    codes = {topic.code for topic in tables["topics"].topic}
+    for option in tables["evidence"].option:
+        yield from (
+            f"tables/evidence.toml: {option.id}: no such topic: {topic}"
+            for topic in option.topics
+            if topic not in codes
+        )

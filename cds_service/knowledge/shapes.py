@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from string import Template
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +16,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Sources = Annotated[tuple[str, ...], Field(min_length=1)]
 Kind = Literal["label", "trial", "guideline", "project"]
 Amount = Annotated[Decimal, Field(allow_inf_nan=False)]
+_T = TypeVar("_T")
 
 
 class Row(BaseModel):
@@ -23,10 +25,25 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
+def nested(value: object, kind: type[_T]) -> Iterator[_T]:
+    """Every row of a kind inside a table, however deep."""
+    if isinstance(value, kind):
+        yield value
+    if isinstance(value, Row):
+        for field in type(value).model_fields:
+            yield from nested(getattr(value, field), kind)
+    elif isinstance(value, tuple | list):
+        for member in value:
+            yield from nested(member, kind)
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from nested(member, kind)
+
+
 class Reviewed(Row):
     """Who read the table, when, and when it must be read again. `by` stays empty until real people have signed."""
 
-    by: tuple[str, ...]
+    by: tuple[Words, ...]
     on: date
     again: date
 
@@ -34,6 +51,8 @@ class Reviewed(Row):
     def _again_is_later(self) -> Reviewed:
         if self.again <= self.on:
             raise ValueError("reviewed.again is not later than reviewed.on")
+        if len(set(self.by)) < len(self.by):
+            raise ValueError("reviewed.by names somebody twice")
         return self
 
 
@@ -87,8 +106,16 @@ class Concept(Row):
     sources: Sources
 
 
+class Shared(Row):
+    """Two ideas of one list that a code may stand for at once, and why that is meant."""
+
+    concepts: tuple[Name, Name]
+    why: Words
+
+
 class ConceptTable(Table):
     concept: tuple[Concept, ...]
+    shared: tuple[Shared, ...] = ()
 
 
 class Expansion(Row):
@@ -267,6 +294,14 @@ class Test(Row):
         return self.at_least is not None or self.above is not None or self.below is not None
 
 
+# The entries of a chart that a criterion can be read from.
+Carrier = Literal[
+    "AllergyIntolerance", "Condition", "MedicationAdministration", "MedicationRequest",
+    "MedicationRequest.dosageInstruction.route", "MedicationStatement", "Observation", "Patient.birthDate", "Procedure",
+    "QuestionnaireResponse", "ServiceRequest",
+]  # fmt: skip
+
+
 class Criterion(Row):
     """A reason for no dose (C), for specialist review (R), or for more monitoring (M). Any one test is enough."""
 
@@ -274,7 +309,7 @@ class Criterion(Row):
     says: Words
     kind: Kind
     sources: Sources
-    carriers: Annotated[tuple[str, ...], Field(min_length=1)]
+    carriers: Annotated[tuple[Carrier, ...], Field(min_length=1)]
     start_check: Words | None = None
     adds: Words | None = None
     test: Annotated[tuple[Test, ...], Field(min_length=1)]
@@ -477,6 +512,41 @@ class Forbidden(Row):
 class ForbiddenTable(Table):
     forbidden: tuple[Forbidden, ...]
     sources: Sources
+
+
+class BannedWords(Row):
+    """Words that belong on no card ("anywhere"), or not into its first line ("summary")."""
+
+    words: Annotated[tuple[Words, ...], Field(min_length=1)]
+    where: Literal["anywhere", "summary"]
+    why: Words
+    sources: Sources
+
+
+class WordingTable(Table):
+    """How a card may not speak."""
+
+    banned: tuple[BannedWords, ...]
+
+    @property
+    def anywhere(self) -> tuple[str, ...]:
+        """Words that no sentence of a card may use."""
+        return self._words("anywhere")
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """Words that the first line may not use, either."""
+        return self._words("summary")
+
+    def _words(self, where: str) -> tuple[str, ...]:
+        return tuple(word for row in self.banned if row.where == where for word in row.words)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> WordingTable:
+        words = [word.lower() for row in self.banned for word in row.words]
+        if twice := sorted({word for word in words if words.count(word) > 1}):
+            raise ValueError(f"banned twice: {', '.join(twice)}")
+        return self
 
 
 class DerivedFact(Row):

@@ -84,7 +84,7 @@ class Terminology:
         expanded: dict[str, list[tuple[str, str]]] = {}
         for expansion in expansions:
             expanded.setdefault(expansion.oid, []).extend(
-                (expansion.system, _plain(expansion.system, code)) for code in expansion.codes
+                (expansion.system, as_compared(expansion.system, code)) for code in expansion.codes
             )
         for domain, members in concepts.items():
             for concept in members:
@@ -120,10 +120,10 @@ class Terminology:
         name = concept.name
         for column, system in EXACT.items():
             for code in getattr(concept, column):
-                self._exact.setdefault((system, _plain(system, code)), set()).add(name)
+                self._exact.setdefault((system, as_compared(system, code)), set()).add(name)
         for column, system in BELOW.items():
             for code in getattr(concept, column):
-                self._below[system].setdefault(_plain(system, code), set()).add((name, column))
+                self._below[system].setdefault(as_compared(system, code), set()).add((name, column))
         for oid in concept.expansions:
             for key in expanded.get(oid, ()):
                 self._exact.setdefault(key, set()).add(name)
@@ -140,7 +140,7 @@ class Terminology:
 
     def _meaning_of_code(self, system: str, code: str) -> Meaning:
         """What one code stands for. `system` is one of our short names."""
-        plain = _plain(system, code)
+        plain = as_compared(system, code)
         found = set(self._exact.get((system, plain), _NOTHING))
         below = self._below.get(system)
         matched = dict.fromkeys(found, plain)
@@ -194,7 +194,7 @@ def _pattern(words: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{alternatives})(?:e?s)?(?!\w)")
 
 
-def _plain(system: str, code: str) -> str:
+def as_compared(system: str, code: str) -> str:
     """EHRs send ICD-10-CM with and without the dot, and in either case."""
     return code.replace(".", "").upper() if system in {"icd10cm", "icd10pcs", "atc"} else code
 

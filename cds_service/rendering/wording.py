@@ -17,7 +17,7 @@ from cds_service.errors import KnowledgeUnfit
 from cds_service.hooks.response import LONGEST_SUMMARY
 from cds_service.knowledge.loader import Knowledge
 from cds_service.knowledge.narrative import DOSE_WORDS, SERVICE_WORDS
-from cds_service.knowledge.shapes import Name, Reviewed, Row, Table, Words
+from cds_service.knowledge.shapes import Name, Reviewed, Row, Table, WordingTable, Words
 
 _Table = TypeVar("_Table", bound=Table)
 
@@ -30,6 +30,11 @@ PARTS: Final = (
 # These may stand in whatever order reads best within a card: what must be seen first differs.
 _FREE: Final = frozenset({"by_hand", "departures", "data_used", "say"})
 _ALWAYS: Final = frozenset({"why_now", "say", "footer"})
+# What the studies say for and against it stands on every card about the medicine, in full or in brief, but on the one
+# that only speaks against it.
+_EVIDENCE: Final = frozenset({"evidence", "evidence_brief"})
+_ABOUT_THE_MEDICINE: Final = "KET"
+_ONLY_AGAINST: Final = "KETCONTRA"
 
 # What the code fills into each block, by name. A name that is not here is refused, and so is one that is missing.
 BLOCKS: Final[Mapping[str, frozenset[str]]] = {
@@ -67,6 +72,17 @@ class Promise:
 
     variants: frozenset[str]
     words: frozenset[str]
+
+    def said_by(self, variant: str) -> frozenset[str]:
+        """The words of one variant. When the check broke down, no chart has filled any."""
+        return self.words & _STANDING if variant == _FAILED else self.words
+
+
+# What is filled in without a chart (rendering/standing.py).
+_STANDING: Final = frozenset(
+    {"medicine", "Medicine", "epds_from", "start_within", "limit", "day_first", "day_second", "contact_days"}
+)
+_FAILED: Final = "failed"
 
 
 def _promise(variants: str, words: str) -> Promise:
@@ -138,19 +154,11 @@ class Shown(Row):
     topics: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class Banned(Row):
-    """Words that belong on no card, and those that belong in no summary."""
-
-    anywhere: tuple[str, ...]
-    summary: tuple[str, ...]
-
-
 class BlockFile(Table):
     """The parts that cards are built from."""
 
     block: dict[str, str]
     units: dict[str, str]
-    banned: Banned
     shown: tuple[Shown, ...]
 
 
@@ -199,7 +207,6 @@ class Wording:
     cards: Mapping[str, Card]
     blocks: Mapping[str, Phrase]
     units: Mapping[str, str]
-    banned: Banned
     shown: tuple[Shown, ...]
     reviews_due: Mapping[str, Reviewed]
 
@@ -208,17 +215,24 @@ def load_wording(folder: Path | None = None, knowledge: Knowledge | None = None)
     """
     The card files, proofread. Raises KnowledgeUnfit naming each defect in a line.
 
-    With `knowledge`, topics, orders and facts that the files name are held against the tables as well.
+    With `knowledge`, topics, orders and facts that the files name are held against the tables as well, and its words
+    that no card may use are looked for.
     """
-    wording, found = _read(folder, knowledge)
+    wording, found = _read(folder, knowledge, None)
     if found or wording is None:
         raise KnowledgeUnfit(*found)
     return wording
 
 
-def defects(folder: Path | None = None, knowledge: Knowledge | None = None) -> tuple[str, ...]:
-    """Every defect of the card files, one line each; empty when they may be shown."""
-    return _read(folder, knowledge)[1]
+def defects(
+    folder: Path | None = None, knowledge: Knowledge | None = None, banned: WordingTable | None = None
+) -> tuple[str, ...]:
+    """
+    Every defect of the card files, one line each; empty when they may be shown.
+
+    `banned` are the words to look for where the rest of the knowledge cannot be had.
+    """
+    return _read(folder, knowledge, banned)[1]
 
 
 def cards_folder() -> Path:
@@ -228,8 +242,11 @@ def cards_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "cards"
 
 
-def _read(folder: Path | None, knowledge: Knowledge | None) -> tuple[Wording | None, tuple[str, ...]]:
+def _read(
+    folder: Path | None, knowledge: Knowledge | None, banned: WordingTable | None
+) -> tuple[Wording | None, tuple[str, ...]]:
     folder = folder or cards_folder()
+    never = _Banned.by(knowledge.wording if knowledge is not None else banned)
     found: list[str] = []
     blocks = _table(folder / "blocks.toml", BlockFile, found)
     files = {
@@ -241,19 +258,18 @@ def _read(folder: Path | None, knowledge: Knowledge | None) -> tuple[Wording | N
     found += _topic_defects(files, knowledge, complete=not unread)
     if blocks is None:
         return None, tuple(found)
-    found += _block_defects(blocks, knowledge)
+    found += _block_defects(blocks, knowledge, never)
     for name, card in files.items():
         if card.topic in PROMISED:
-            found += (f"cards/{name}: {line}" for line in _card_defects(card, blocks.banned, knowledge))
+            found += (f"cards/{name}: {line}" for line in _card_defects(card, knowledge, never))
     if knowledge is not None:
-        found += _table_defects(knowledge, blocks.banned)
+        found += _table_defects(knowledge, never)
     if found:
         return None, tuple(found)
     return Wording(
         cards={card.topic: _prepared(card) for card in files.values()},
         blocks={name: Phrase(text) for name, text in blocks.block.items()},
         units=blocks.units,
-        banned=blocks.banned,
         shown=blocks.shown,
         reviews_due={f"cards/{name}": card.reviewed for name, card in {**files, "blocks.toml": blocks}.items()},
     ), ()
@@ -289,6 +305,18 @@ def _prepared(card: CardFile) -> Card:
 # --- proofreading --------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Banned:
+    """The words that a sentence of a card may not use, and those that its first line may not use."""
+
+    anywhere: tuple[str, ...]
+    summary: tuple[str, ...]
+
+    @classmethod
+    def by(cls, table: WordingTable | None) -> _Banned:
+        return cls((), ()) if table is None else cls(table.anywhere, (*table.anywhere, *table.summary))
+
+
 def _topic_defects(files: Mapping[str, CardFile], knowledge: Knowledge | None, *, complete: bool) -> Iterator[str]:
     """Every topic has one card, and every card a topic."""
     named = [card.topic for card in files.values()]
@@ -305,32 +333,43 @@ def _topic_defects(files: Mapping[str, CardFile], knowledge: Knowledge | None, *
         yield from (f"tables/topics.toml: {code} is missing" for code in sorted(set(PROMISED) - listed))
 
 
-def _block_defects(file: BlockFile, knowledge: Knowledge | None) -> Iterator[str]:
+def _block_defects(file: BlockFile, knowledge: Knowledge | None, banned: _Banned) -> Iterator[str]:
     where = "cards/blocks.toml"
     yield from (f"{where}: nobody uses the block {name}" for name in sorted(set(file.block) - set(BLOCKS)))
     yield from (f"{where}: the block {name} is missing" for name in sorted(set(BLOCKS) - set(file.block)))
     for name, text in file.block.items():
         if name in BLOCKS:
             yield from (f"{where}: {name}: {line}" for line in _holes(text, BLOCKS[name]))
-        yield from (f"{where}: {name}: {line}" for line in _unfit_words(text, file.banned.anywhere))
+            yield from (f"{where}: {name}: it does not say: {word}" for word in sorted(BLOCKS[name] - _named(text)))
+        yield from (f"{where}: {name}: {line}" for line in _unfit_words(text, banned.anywhere))
     for row in file.shown:
         yield from (f"{where}: {row.says}: no such topic: {topic}" for topic in row.topics if topic not in PROMISED)
         if knowledge is not None:
             yield from (f"{where}: {row.says}: no such fact: {f}" for f in row.facts if f not in knowledge.says)
 
 
-def _card_defects(card: CardFile, banned: Banned, knowledge: Knowledge | None) -> Iterator[str]:
-    promise = PROMISED[card.topic]
-    yield from _detail_defects(card.detail)
+def _card_defects(card: CardFile, knowledge: Knowledge | None, banned: _Banned) -> Iterator[str]:
+    yield from _detail_defects(card)
+    yield from _variant_defects(card, PROMISED[card.topic], banned)
+    yield from _suggestion_defects(card, PROMISED[card.topic], knowledge, banned)
+
+
+def _variant_defects(card: CardFile, promise: Promise, banned: _Banned) -> Iterator[str]:
     if set(card.variant) != promise.variants:
         yield f"the variants must be {', '.join(sorted(promise.variants))}, not {', '.join(sorted(card.variant))}"
     for name, variant in card.variant.items():
+        words = promise.said_by(name)
         for text in variant.summary:
-            yield from (f"{name}.summary: {line}" for line in _holes(text, promise.words))
-            yield from (f"{name}.summary: {line}" for line in _unfit_words(text, (*banned.anywhere, *banned.summary)))
+            yield from (f"{name}.summary: {line}" for line in _holes(text, words))
+            yield from (f"{name}.summary: {line}" for line in _unfit_words(text, banned.summary))
         yield from (f"{name}.summary: {line}" for line in _too_long(variant.summary[-1]))
-        yield from (f"{name}.say: {line}" for line in _holes(variant.say, promise.words))
+        yield from (f"{name}.say: {line}" for line in _holes(variant.say, words))
         yield from (f"{name}.say: {line}" for line in _unfit_words(variant.say, banned.anywhere))
+
+
+def _suggestion_defects(
+    card: CardFile, promise: Promise, knowledge: Knowledge | None, banned: _Banned
+) -> Iterator[str]:
     for row in card.suggestion:
         words = DOSE_WORDS if row.order in {MEDICINE, UPDATE_DRAFT} else SERVICE_WORDS
         for text in (row.label, row.description, *filter(None, [row.accompanied])):
@@ -363,18 +402,22 @@ def _can_be_ordered(order: str, topic: str, knowledge: Knowledge | None) -> bool
     return knowledge is None or any(row.id == order for row in knowledge.orders.service)
 
 
-def _detail_defects(detail: str) -> Iterator[str]:
-    """Known parts, each once, in the order of the contract, with why now, first words and footer."""
+def _detail_defects(card: CardFile) -> Iterator[str]:
+    """Known parts, each once, in the order of the contract, with why now, first words, both sides and footer."""
+    detail = card.detail
     yield from (f"detail: {line}" for line in _holes(detail, frozenset(PARTS)))
     used = re.findall(r"\$([a-z_]+)", detail)
     yield from (f"detail: {part} stands twice" for part in sorted(set(used)) if used.count(part) > 1)
     yield from (f"detail: {part} is missing" for part in sorted(_ALWAYS - set(used)))
+    about = card.topic.startswith(_ABOUT_THE_MEDICINE) and card.topic != _ONLY_AGAINST
+    if about and not _EVIDENCE & set(used):
+        yield "detail: the evidence for and against the medicine is missing"
     fixed = [part for part in used if part in PARTS and part not in _FREE]
     if fixed != sorted(fixed, key=PARTS.index):
         yield "detail: the parts are not in the order of the card contract"
 
 
-def _table_defects(knowledge: Knowledge, banned: Banned) -> Iterator[str]:
+def _table_defects(knowledge: Knowledge, banned: _Banned) -> Iterator[str]:
     """Words from the tables end up on cards, too: the reasons even in summaries."""
     for name, table in (("evidence", knowledge.evidence), ("orders", knowledge.orders), ("inputs", knowledge.inputs)):
         for text in _texts(table.model_dump(exclude={"reviewed"})):
@@ -387,24 +430,25 @@ def _table_defects(knowledge: Knowledge, banned: Banned) -> Iterator[str]:
     }
     for name, rows in reasons.items():
         for text in _texts(rows.model_dump(exclude={"reviewed", "frequency", "safety"})):
-            yield from (
-                f"tables/{name}.toml: {line}: {text[:40]}"
-                for line in _unfit_words(text, (*banned.anywhere, *banned.summary))
-            )
+            yield from (f"tables/{name}.toml: {line}: {text[:40]}" for line in _unfit_words(text, banned.summary))
 
 
-def _texts(value: Any) -> Iterator[str]:
+# What a table calls its sentences: one word can be one, too.
+_SPOKEN: Final = frozenset({"says", "brief", "adds", "start_check", "confirm_as", "limit", "text", "label"})
+
+
+def _texts(value: Any, *, spoken: bool = False) -> Iterator[str]:
     """Every sentence inside a table; names and codes have no blank."""
     if isinstance(value, str):
-        if " " in value:
+        if spoken or " " in value:
             yield value
     elif isinstance(value, Mapping):
         for key, member in value.items():
             if key != "sources":
-                yield from _texts(member)
+                yield from _texts(member, spoken=key in _SPOKEN)
     elif isinstance(value, list | tuple):
         for member in value:
-            yield from _texts(member)
+            yield from _texts(member, spoken=spoken)
 
 
 def _holes(text: str, promised: frozenset[str]) -> Iterator[str]:
@@ -415,6 +459,10 @@ def _holes(text: str, promised: frozenset[str]) -> Iterator[str]:
         return
     if strangers := set(template.get_identifiers()) - promised:
         yield f"nobody says: {', '.join(sorted(strangers))}"
+
+
+def _named(text: str) -> set[str]:
+    return set(Template(text).get_identifiers())
 
 
 def _unfit_words(text: str, banned: Iterable[str]) -> Iterator[str]:

@@ -69,7 +69,7 @@ class TestTheContract:
         assert "$" not in card["summary"]
 
     def test_no_word_is_banned_and_none_is_left_unfilled(self, card):
-        banned = wording().banned
+        banned = knowledge().wording
         said = [card["summary"], card["detail"], *(s["label"] for s in card.get("suggestions", ()))]
         said += [a["description"] for s in card.get("suggestions", ()) for a in s["actions"]]
         for text in said:
