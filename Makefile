@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check manual lint benchmark lock clean
+.PHONY: help demo test check manual sensitivity lint benchmark lock clean
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s%s\n", $$1, $$2}' Makefile
 
 demo: .venv/ready  ## open a page that plays an EHR, with eight invented women
 	$(BIN)/python -m cds_service demo
@@ -19,6 +19,9 @@ check: .venv/ready  ## check the knowledge and the cards
 manual: .venv/ready  ## write the worked cases for clinicians, as pages in build/manual
 	$(BIN)/python tests/stories.py
 	$(BIN)/python -m cds_service manual --output build/manual
+
+sensitivity: .venv/ready  ## move each threshold and see what changes: docs/sensitivity.md
+	$(BIN)/python benchmarks/sensitivity
 
 lint: .venv/ready  ## style, types, and that imports only go down
 	$(BIN)/python -m ruff check .
