@@ -49,7 +49,8 @@ class Entry:
 
     `user` and `patient` are pseudonyms of the tenant's. `hook_instance` is as the caller sent it. `knowledge` is the
     hash of the knowledge. In `shadow` mode nothing was shown. `status` is that of the eligibility. `criteria` are the
-    ids of those that were met, `topics` those of the cards, and `cards` their uuids.
+    ids of those that were met and of the inputs that were missing or are to be confirmed, `topics` those of the cards,
+    and `cards` their uuids.
 
     Raises ValueError for what may not be in the records: a mistake in this program, never in a chart.
     """
