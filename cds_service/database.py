@@ -1,21 +1,22 @@
 """
 How a database is reached: a SQLite file, a PostgreSQL server, or memory; and what is said when it cannot be had.
 
-What is in it is known by whoever keeps something there. A transaction that has ended is on the disk. Nothing waits for
-long: an EHR does not either, and a thread that waits for the database answers no hook.
+What is in it is known by whoever keeps something there. A transaction that has ended is on the disk, unless whoever
+wrote it said that it may wait for the next one. Nothing waits for long: an EHR does not either, and a thread that waits
+for the database answers no hook.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy import ClauseElement, Connection, CursorResult, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -26,6 +27,7 @@ from cds_service.errors import SiteUnfit, StoreUnavailable
 from cds_service.events import Event, tell
 
 _READS: Final = "reads_only"
+_MAY_WAIT: Final = "may_wait"
 _FOR_EVER: Final = -1
 
 
@@ -34,6 +36,7 @@ class Database:
 
     def __init__(self, engine: Engine, patience_seconds: int = _FOR_EVER) -> None:
         self._engine = engine
+        self._in_no_hurry = engine.execution_options(**{_MAY_WAIT: True})  # the same connections
         self.is_postgresql: Final = engine.dialect.name == "postgresql"
         self._writing: AbstractContextManager[None] = nullcontext() if self.is_postgresql else _Turn(patience_seconds)
         # A database in memory has one connection, which threads must share.
@@ -72,9 +75,14 @@ class Database:
         )
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """All of it or nothing, and on the disk when the block has ended."""
-        with self._writing, self._engine.begin() as connection:
+    def transaction(self, *, may_wait: bool = False) -> Iterator[Connection]:
+        """
+        All of it or nothing, and on the disk when the block has ended.
+
+        `may_wait`: a SQLite file brings it to the disk with the next transaction, whoever's that is. Till then it
+        outlives this process, but not a loss of power.
+        """
+        with self._writing, (self._in_no_hurry if may_wait else self._engine).begin() as connection:
             yield connection
 
     @contextmanager
@@ -105,12 +113,31 @@ class Database:
         if self.is_postgresql:
             connection.execute(text(f"SET LOCAL statement_timeout = '{seconds}s'"))
 
+    def statement(self, meaning: ClauseElement) -> Statement:
+        """What is to be run at every call, in the words of this kind of database."""
+        return Statement(meaning, self._engine)
+
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT of this kind of database: each has a way of its own to leave out what is there."""
         return postgresql.insert(table) if self.is_postgresql else sqlite.insert(table)
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+class Statement:
+    """A statement that was put into words once: SQLAlchemy takes longer over that than the database over the rest."""
+
+    def __init__(self, meaning: ClauseElement, engine: Engine) -> None:
+        compiled: Any = meaning.compile(dialect=engine.dialect, compile_kwargs={"literal_binds": True})
+        self._words = str(compiled)
+        self._order: list[str] | None = compiled.positiontup  # SQLite takes values by their place, PostgreSQL by name
+
+    def run(self, connection: Connection, values: Mapping[str, Any] | None = None) -> CursorResult[Any]:
+        """Raises SQLAlchemyError, as `connection.execute` does."""
+        if self._order is None or values is None:
+            return connection.exec_driver_sql(self._words, values)
+        return connection.exec_driver_sql(self._words, tuple([values[name] for name in self._order]))
 
 
 class _Turn:
@@ -211,7 +238,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _as_sqlite(engine: Engine) -> Engine:
-    """A write-ahead log; no commit returns before it is on the disk; transactions begin when we say so."""
+    """A write-ahead log; no commit returns before it is on the disk, or as `_begin` says; we say when one begins."""
     event.listen(engine, "connect", _durable)
     event.listen(engine, "begin", _begin)
     return engine
@@ -219,15 +246,19 @@ def _as_sqlite(engine: Engine) -> Engine:
 
 def _begin(connection: Connection) -> None:
     # Taking the lock for writing at once: a reader that becomes a writer later may be refused without waiting.
-    only_reads = connection.get_execution_options().get(_READS, False)
-    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get(_READS, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    raw: Any = connection.connection.driver_connection
+    raw.execute("PRAGMA synchronous=NORMAL" if options.get(_MAY_WAIT, False) else "PRAGMA synchronous=FULL")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _durable(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # or sqlite3 begins transactions as it likes, and none around a schema change
     connection.text_factory = _text
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
 
 
 def _text(stored: bytes) -> str:

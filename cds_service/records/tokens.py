@@ -3,6 +3,10 @@ Which tokens were shown to us before: each opens the door once, however many sta
 
 The database refuses the second, so it holds for all threads, processes and replicas that share it. Kept is a digest:
 whoever reads the table learns no issuer and no token.
+
+A token is not waited for: the row that tells what was advised, or the feedback that it brought, takes it along to the
+disk before anything is answered. The token of a call that leaves no row, since it was none of our business, may be
+forgotten when the power fails in the same moment.
 """
 
 from __future__ import annotations
@@ -31,19 +35,20 @@ class Tokens:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        insert = database.insert(SPENT_TOKEN).on_conflict_do_nothing().returning(SPENT_TOKEN.c.digest)
+        self._spend = database.statement(insert)
         self._tidied_at: datetime | None = None
 
     def spend(self, issuer: str, jti: str, until: datetime, now: datetime) -> bool:
         """
-        True the first time only. When this returns, it has been committed.
+        True the first time only. When this returns, it has been committed: a process that dies now has spent it.
 
         `until`: the instant from which the token would be refused as expired, leeway included. It is remembered till
         then, and for an hour more.
         """
         row = {"digest": digest_of(issuer, jti), "until": math.ceil(until.timestamp())}
-        insert = self._database.insert(SPENT_TOKEN).on_conflict_do_nothing().returning(SPENT_TOKEN.c.digest)
-        with or_unavailable(_STORE, "checked"), self._database.transaction() as connection:
-            first = connection.execute(insert, row).first() is not None
+        with or_unavailable(_STORE, "checked"), self._database.transaction(may_wait=True) as connection:
+            first = self._spend.run(connection, row).first() is not None
         self._tidy(now)
         return first
 

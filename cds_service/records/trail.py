@@ -126,13 +126,16 @@ class Trail:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._last = database.statement(_LAST)
+        self._add = database.statement(AUDIT.insert())
 
     def append(self, entry: Entry) -> Head:
         """Adds a row at the end, whoever else is adding. When this returns, it has been committed."""
         with or_unavailable(_STORE, "written"), self._database.transaction() as connection:
             self._database.one_at_a_time(connection, "audit trail")
-            row = audit_row(entry, _last(connection))
-            connection.execute(AUDIT.insert(), row)
+            last = self._last.run(connection).first()
+            row = audit_row(entry, Head(*last) if last is not None else _anchor(connection))
+            self._add.run(connection, row)
         head = _head_of(row)
         if head.number % _TOLD_EVERY == 0:
             tell(Event.AUDIT_HEAD, number=head.number, hash=head.hash)
@@ -278,10 +281,7 @@ def _anchor(connection: Connection) -> Head:
     return Head(*found) if found is not None else _BEGINNING
 
 
-def _last(connection: Connection) -> Head:
-    rows = select(AUDIT.c.number, AUDIT.c.hash).order_by(AUDIT.c.number.desc()).limit(1)
-    found = connection.execute(rows).first()
-    return Head(*found) if found is not None else _anchor(connection)
+_LAST: Final = select(AUDIT.c.number, AUDIT.c.hash).order_by(AUDIT.c.number.desc()).limit(1)
 
 
 def _batch(connection: Connection, after: int | None) -> list[Row]:

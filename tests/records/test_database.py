@@ -52,6 +52,18 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert modes == {"f.sqlite3": 0o600, "f.sqlite3-wal": 0o600, "f.sqlite3-shm": 0o600}
 
 
+def test_what_may_wait_for_the_disk_is_taken_there_by_whoever_writes_next(tmp_path: Path) -> None:
+    """As SQLite calls it: FULL (2) waits at each commit, NORMAL (1) with the next that does. On the same connection."""
+    database = Database.at(str(tmp_path / "f.sqlite3"), "CDS_DATABASE", 5)
+
+    def waits(*, may_wait: bool) -> object:
+        with database.transaction(may_wait=may_wait) as connection:
+            return connection.exec_driver_sql("PRAGMA synchronous").scalar()
+
+    assert [waits(may_wait=late) for late in (False, True, False, True, True, False)] == [2, 1, 2, 1, 1, 2]
+    database.close()
+
+
 @pytest.mark.parametrize("name", ["feedback?mode=memory", "feed#back", "100%41.sqlite3", "a b", "füß"])
 def test_a_path_is_a_path_whatever_a_url_would_mean_by_it(tmp_path: Path, name: str) -> None:
     first = Records.at(str(tmp_path / name))
