@@ -77,6 +77,23 @@ def not_relevant(now: datetime) -> bytes:
     return _written(_call(now, _order("26604007", "Complete blood count"), ""))
 
 
+def order_sign(now: datetime, drafts: int) -> bytes:
+    """The birth is signed together with other orders, so many in all: each of them is read."""
+    call = _call(now, _order("700000006", "Vaginal delivery of fetus"), "")
+    others = [_order("26604007", "Complete blood count") | {"id": f"benchmark-other-{n}"} for n in range(1, drafts)]
+    call["hook"] = "order-sign"
+    del call["context"]["selections"]
+    call["context"]["draftOrders"]["entry"] += [{"resource": other} for other in others]
+    return _written(call)
+
+
+def feedback(now: datetime, number: int) -> bytes:
+    """One suggestion of the number-th card was taken up."""
+    card, suggestion = (str(uuid5(NAMESPACE_URL, f"urn:cds-service:benchmark:{what}:{number}")) for what in "cs")
+    told = {"card": card, "outcome": "accepted", "acceptedSuggestions": [{"id": suggestion}]}
+    return _written({"feedback": [{**told, "outcomeTimestamp": now.isoformat(timespec="seconds")}]})
+
+
 def _written(call: Json) -> bytes:
     return json.dumps(call, separators=(",", ":")).encode()
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,42 +22,14 @@ from statistics import median, quantiles
 from threading import Lock
 from uuid import uuid4
 
-import jwt
 from body import not_relevant, order_select
-from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
-from run import SITE, Server, running
+from servers import Ehr, Server
 
 CALLERS = 8
 SERVICE = "/cds-services/ppd-delivery-order"
-ISSUER = "https://soak.example.org"
 # What may come on top of the first fifth: a heap that is still settling, and a page cache of SQLite's.
 MOST_MORE_MB = 20.0
 MOST_MORE_DESCRIPTORS = 4
-_TENANTS = f"""
-[[tenant]]
-id = "soak"
-issuer = "{ISSUER}"
-jwks_file = "keys.json"
-site = "site.toml"
-"""
-
-
-@dataclass
-class Ehr:
-    """Signs each call by itself, for an address that the service believes to be its own."""
-
-    base: str
-    key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP384R1()))
-
-    def key_set(self) -> str:
-        public = ECAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
-        return json.dumps({"keys": [{**public, "kid": "soak", "use": "sig", "alg": "ES384"}]})
-
-    def token(self, path: str) -> str:
-        now = int(time.time())
-        claims = {"iss": ISSUER, "aud": self.base + path, "iat": now, "exp": now + 300, "jti": str(uuid4())}
-        return jwt.encode(claims, self.key, "ES384", {"kid": "soak"})
 
 
 @dataclass
@@ -91,7 +61,7 @@ def call(number: int, due: float, server: Server, ehr: Ehr, heard: Heard) -> Non
     time.sleep(max(0.0, due - time.perf_counter()))
     now = datetime.now(UTC)
     body = not_relevant(now) if number % 4 == 3 else order_select(now, hook_instance=str(uuid4()))
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ehr.token(SERVICE)}"}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ehr.token(server, SERVICE)}"}
     line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     try:
         began = time.perf_counter()
@@ -148,26 +118,13 @@ def main() -> None:
     options.add_argument("--looks", type=int, default=20, help="how often to look (default 20)")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        port = free_port()
-        ehr = Ehr(f"http://127.0.0.1:{port}")
-        (folder / "site.toml").write_text(SITE)
-        (folder / "tenants.toml").write_text(_TENANTS)
-        (folder / "keys.json").write_text(ehr.key_set())
-        records = {"CDS_DATABASE": str(folder / "records.sqlite3")}
-        serve = ("-m", "cds_service", "serve", "--insecure", "--port", str(port))
-        with running(*serve, "--tenants", str(folder / "tenants.toml"), **records) as server:
+        ehr = Ehr(Path(name))
+        with ehr.served() as server:
             steady = soak(server, ehr, chosen.seconds, chosen.rate, chosen.looks)
         verify = [sys.executable, "-m", "cds_service", "audit", "verify"]
-        said = subprocess.run(verify, env={**os.environ, **records}, capture_output=True, text=True, check=False)
+        said = subprocess.run(verify, env={**os.environ, **ehr.records}, capture_output=True, text=True, check=False)
         print((said.stdout + said.stderr).strip())
     sys.exit(0 if steady and said.returncode == 0 else 1)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 if __name__ == "__main__":
