@@ -22,7 +22,7 @@ import pytest
 from conftest import NOON
 from ehr import request_for, service_for
 from encoding import Json, read_cases, site_of
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 from thoroughly import thoroughly
 
@@ -510,6 +510,8 @@ def test_junk_in_a_chart_raises_nothing_but_our_own_errors(chart: Broken) -> Non
 
 @thoroughly
 @given(broken())
+@example(Broken("B15d", ("screens", "entry", 3, "resource", "status"), ""))  # a blank is no status, and counts for none
+@example(Broken("B225b", ("vital_signs", "entry", 3, "resource", "component", 1), None))  # it was a pressure of 112
 def test_junk_in_a_chart_never_makes_a_dose_in_silence(chart: Broken) -> None:
     """
     What a broken entry would have told is unknown, and unknown is never "normal".

@@ -54,7 +54,8 @@ def names() -> frozenset[str]:
 
 def _any_test(tests: tuple[Test, ...], facts: Facts) -> Finding:
     """Do any of these rows hold? With the evidence of those that do."""
-    return any_of(*(replace(facts[t.fact], state=holds(t, facts[t.fact])) for t in tests))
+    weighed = ((facts[test.fact], holds(test, facts[test.fact])) for test in tests)
+    return any_of(*(found if found.state is state else replace(found, state=state) for found, state in weighed))
 
 
 @derived

@@ -62,22 +62,29 @@ def answer_over(pages: Sequence[Any]) -> Answer:
     """What the pages of one answer tell together. There is at least one; the last says whether there are more."""
     if len(pages) == 1 and not _is_bundle(pages[0]):
         return _single(pages[0])
-    if not all(_is_bundle(page) for page in pages):
+    if not all(map(_is_bundle, pages)):
         return Answer(_entries_of(pages), Had.CUT_SHORT)
-    lists = [page.get("entry", []) for page in pages]
-    if not all(isinstance(listed, list) for listed in lists):
-        return Answer((*_entries_of(pages), {}), Had.FAILED if len(pages) == 1 else Had.CUT_SHORT)
-    outcomes = [entry["resource"] for listed in lists for entry in listed if _is_outcome(entry)]
-    entries = tuple(entry for listed in lists for entry in listed if not _is_outcome(entry))
+    outcomes: list[Mapping[str, Any]] = []
+    others: list[Any] = []
+    for page in pages:
+        listed = page.get("entry", [])
+        if not isinstance(listed, list):
+            return Answer((*_entries_of(pages), {}), Had.FAILED if len(pages) == 1 else Had.CUT_SHORT)
+        for entry in listed:
+            if _is_outcome(entry):
+                outcomes.append(entry["resource"])
+            else:
+                others.append(entry)
+    entries = tuple(others)
     totals = [total for page in pages if (total := page.get("total")) is not None]
     more = _next(pages[-1])
     searched = pages[0].get("type") == "searchset"
-    came = _distinct(e for e in entries if not (isinstance(e, dict) and _mode(e) == "include"))
     if any(_tells(outcome, _WITHHELD) for outcome in outcomes):
         return Answer(entries, Had.RESTRICTED, more, searched)
     known_none = bool(totals) and all(total == 0 for total in totals)
     if any(_severity(outcome) in _FATAL for outcome in outcomes) or (outcomes and not entries and not known_none):
         return Answer(entries, Had.FAILED, more, searched)
+    came = _distinct(entries) if totals else 0
     is_short = any(not isinstance(total, int) or total > came for total in totals)
     if more is not None or is_short or any(_tells(outcome, _GIVEN_UP) for outcome in outcomes):
         return Answer(entries, Had.CUT_SHORT, more, searched)
@@ -118,23 +125,26 @@ def _next(page: Mapping[str, Any]) -> str | None:
 
 def self_link(value: object) -> str | None:
     """The search that a Bundle says it answers."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or "link" not in value:
         return None
     links = (link for link in members(value.get("link")) if link.get("relation") == "self")
     return next((url for link in links if isinstance(url := link.get("url"), str)), None)
 
 
 def _distinct(entries: Iterable[Any]) -> int:
-    """How many different resources there are: one that is sent twice fills no list that was cut short."""
+    """How many different resources were found: one that is sent twice fills no list that was cut short."""
     named: set[tuple[str, str]] = set()
     nameless = 0
     for entry in entries:
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        kind, id_ = (resource.get("resourceType"), resource.get("id")) if isinstance(resource, dict) else (None, None)
-        if isinstance(kind, str) and isinstance(id_, str):
-            named.add((kind, id_))
-        else:
-            nameless += 1
+        if isinstance(entry, dict):
+            if _mode(entry) == "include":
+                continue
+            if isinstance(resource := entry.get("resource"), dict):
+                kind, id_ = resource.get("resourceType"), resource.get("id")
+                if isinstance(kind, str) and isinstance(id_, str):
+                    named.add((kind, id_))
+                    continue
+        nameless += 1
     return len(named) + nameless
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
@@ -127,12 +127,8 @@ class _Kept:
     """A resource, and where it came from: the answer to a search for her alone; an answer to anything we asked."""
 
     resource: Resource
-    about_her: bool
-    asked_for: bool
-
-    def also_from(self, told: Told) -> None:
-        self.about_her |= told.about_her
-        self.asked_for |= told.about_her or bool(told.keys or told.partly)
+    about_her: bool = False
+    asked_for: bool = False
 
 
 @dataclass(slots=True)
@@ -144,7 +140,7 @@ class _Pile:
     set_aside: list[str] = field(default_factory=list)
     not_hers: list[str] = field(default_factory=list)
     found: dict[tuple[str, str], _Kept] = field(default_factory=dict)
-    loose: list[_Kept] = field(default_factory=list)
+    loose: dict[Hashable, _Kept] = field(default_factory=dict)
     full_urls: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
@@ -156,6 +152,7 @@ class _Pile:
 
     def _add(self, told: Told, excluded: frozenset[str]) -> None:
         broken = withheld = 0
+        asked_for = told.about_her or bool(told.keys or told.partly)
         matched: set[str] = set()
         came: set[str] = set()
         for entry in told.answer.entries:
@@ -163,16 +160,19 @@ class _Pile:
             if not _is_resource(resource):
                 broken += 1
                 continue
-            came.add(resource["resourceType"])
+            kind = resource["resourceType"]
+            came.add(kind)
             if matches(entry):
-                matched.add(resource["resourceType"])
+                matched.add(kind)
             if excluded and _is_excluded(resource, excluded):
                 withheld += 1
                 continue
             broken += _is_mute(resource)  # what it would have told is unknown, so this list cannot say "none"
-            if resource["resourceType"] == "Patient":
+            if kind == "Patient":
                 self.full_urls.setdefault(str(resource.get("id")), set()).add(str(entry.get("fullUrl")))
-            self._keep(resource).also_from(told)
+            kept = self._keep(resource)
+            kept.about_her |= told.about_her
+            kept.asked_for |= asked_for
         if broken:
             self.set_aside.append(f"{told.name}: {broken} entries could not be read")
         if withheld:
@@ -187,21 +187,20 @@ class _Pile:
 
     def _keep(self, resource: Resource) -> _Kept:
         """Each resource once. Of two versions the later stays, whatever their order."""
-        new = _Kept(resource, about_her=False, asked_for=False)
         id_ = resource.get("id")
         if not isinstance(id_, str):
-            same = next((kept for kept in self.loose if kept.resource == resource), None)
-            if same is None:
-                self.loose.append(new)
-            return same or new
-        kept = self.found.setdefault((resource["resourceType"], id_), new)
-        if kept.resource != resource and _version(kept.resource) < _version(resource):
+            return self.loose.setdefault(_content(resource), _Kept(resource))
+        key = (resource["resourceType"], id_)
+        kept = self.found.get(key)
+        if kept is None:
+            kept = self.found[key] = _Kept(resource)
+        elif kept.resource != resource and _version(kept.resource) < _version(resource):
             kept.resource = resource
         return kept
 
     def resources(self) -> Iterator[_Kept]:
         yield from self.found.values()
-        yield from self.loose
+        yield from self.loose.values()
 
     def get(self, kind: str, id_: str) -> Resource | None:
         found = self.found.get((kind, id_))
@@ -214,7 +213,14 @@ class _Pile:
 
 def _is_resource(resource: Any) -> TypeGuard[dict[str, Any]]:
     kind = resource.get("resourceType") if isinstance(resource, dict) else None
-    return isinstance(kind, str) and _TYPE.fullmatch(kind) is not None
+    return isinstance(kind, str) and (kind in OWNER or _TYPE.fullmatch(kind) is not None)
+
+
+def _content(value: Any) -> Hashable:
+    """All that a JSON value holds, to find the same content again: equal for two values just when they are."""
+    if isinstance(value, dict):
+        return frozenset((name, _content(member)) for name, member in value.items())
+    return tuple(map(_content, value)) if isinstance(value, list) else value
 
 
 def _is_excluded(resource: Resource, excluded: frozenset[str]) -> bool:
@@ -229,18 +235,28 @@ def _is_excluded(resource: Resource, excluded: frozenset[str]) -> bool:
 def _is_mute(resource: Resource) -> bool:
     """Does it fail to say what it is about, or how it stands? R4 demands both of each type that is read here."""
     kind = resource["resourceType"]
-    if kind in _STANDING and not isinstance(resource.get("status"), str):
+    if kind in _STANDING and not (isinstance(status := resource.get("status"), str) and status.strip()):
         return True
-    named = _NAMED.get(kind, ())
-    return bool(named) and not any(_names_something(resource.get(element)) for element in named)
+    if "component" in resource and kind == "Observation" and not _are_components(resource["component"]):
+        return True  # it may have been the pressure that stands against the medicine
+    named = _NAMED.get(kind)
+    return named is not None and not any(map(_names_something, map(resource.get, named)))
+
+
+def _are_components(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) and _names_something(one.get("code")) for one in value)
 
 
 def _names_something(concept: object) -> bool:
     if not isinstance(concept, dict) or _has_broken_codings(concept):
         return False
-    if any(isinstance(concept.get(name), str) for name in ("reference", "display")):
-        return True
-    return bool(codes_in(concept)) or any(True for _ in texts(concept))
+    return (
+        isinstance(concept.get("text"), str)
+        or isinstance(concept.get("reference"), str)
+        or isinstance(concept.get("display"), str)
+        or bool(codes_in(concept))
+        or any(True for _ in texts(concept))
+    )
 
 
 def _has_broken_codings(concept: Mapping[str, Any]) -> bool:
@@ -252,9 +268,13 @@ def _has_broken_codings(concept: Mapping[str, Any]) -> bool:
 
 
 def _is_coding(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value[name], str) and value[name] for name in ("system", "code", "display") if name in value
-    )
+    if not isinstance(value, dict):
+        return False
+    for name in ("system", "code", "display"):
+        told = value.get(name, name)  # what is left out is no fault
+        if not told or not isinstance(told, str):
+            return False
+    return True
 
 
 def _might_answer(resource: Resource, query: Query) -> bool:
@@ -315,10 +335,16 @@ def _holds_forms(told: Told) -> bool:
 
 def _is_about_others(told: Told, aliases: set[str]) -> bool:
     """Does a search for her alone match entries of others, and none of hers? Then it says nothing about her."""
-    found = [entry.get("resource") for entry in told.answer.entries if matches(entry)]
-    owned = [one for one in found if _is_resource(one) and one["resourceType"] in OWNER]
-    owners = [relative(one.get(OWNER[one["resourceType"]])) or "" for one in owned]
-    return told.about_her and bool(owners) and all(w.startswith("Patient/") and w not in aliases for w in owners)
+    if not told.about_her:
+        return False
+    others = False
+    for entry in told.answer.entries:
+        if matches(entry) and _is_resource(found := entry.get("resource")) and found["resourceType"] in OWNER:
+            whose = relative(found.get(OWNER[found["resourceType"]])) or ""
+            if not whose.startswith("Patient/") or whose in aliases:
+                return False
+            others = True
+    return others
 
 
 def same_patient_leave(request: HookRequest) -> None:

@@ -16,11 +16,20 @@ Resource = Mapping[str, Any]
 _DATE_TIME: Final = re.compile(
     r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(\.\d+)?)?\s*([Zz]|[+-]\d{2}:?\d{2})?)?)?)?"
 )
+# How nearly every instant is written: to the second or finer, with the offset of a clock that there is. What else may
+# stand for one is told by the long way.
+_INSTANT: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?"
+    r"(?:Z|[+-](?:0\d|1[01]):[0-5]\d|\+1[23]:[0-5]\d|\+14:00|-12:00)",
+    re.ASCII,
+)
 _ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
+_NAMED: Final = re.compile(rf"{_TYPE.pattern}/{_ID.pattern}")
 _TARGET: Final = re.compile(r"[A-Z][A-Za-z]{1,63}/(?!\.+$)[A-Za-z0-9._~-]{1,256}")
 _VERSION: Final = re.compile(r"/_history(?:/[^/]*)?$")
 # The clocks of the world: from Baker Island to the Line Islands. Any other offset is a slip of the pen.
+_TIME: Final = Precision.TIME
 _MOST_WESTERN: Final = timedelta(hours=-12)
 _MOST_EASTERN: Final = timedelta(hours=14)
 
@@ -28,8 +37,21 @@ _MOST_EASTERN: Final = timedelta(hours=14)
 def reference_of(resource: Resource) -> str:
     """`Type/id` of a resource. Only the type when its id is missing or is not one (it could be an injection)."""
     kind, id_ = resource.get("resourceType"), resource.get("id")
+    if isinstance(kind, str) and isinstance(id_, str) and _NAMED.fullmatch(reference := f"{kind}/{id_}"):
+        return reference
     kind = kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else "Resource"
     return f"{kind}/{id_}" if isinstance(id_, str) and _ID.fullmatch(id_) else kind
+
+
+def told_as(element: Mapping[str, Any], choice: str, usual: str) -> list[str]:
+    """
+    The names under which a choice is told: of `value`, say, valueQuantity. FHIR allows one; null tells nothing.
+
+    `usual` is the name to look for first. When no other begins so, the names need not be gone through one by one.
+    """
+    if usual in element and " ".join(element).count(choice) == 1:
+        return [usual] if element[usual] is not None else []
+    return [name for name in element if name.startswith(choice) and element[name] is not None]
 
 
 def status_of(resource: Resource) -> str:
@@ -49,6 +71,8 @@ def relative(reference: object) -> str | None:
     text = reference.get("reference") if isinstance(reference, dict) else reference
     if not isinstance(text, str):
         return None
+    if _TARGET.fullmatch(text) and not text.endswith("/_history"):
+        return text  # as nearly all of them are written
     text = text.strip()
     if text.startswith(("urn:", "#")):
         return text
@@ -113,6 +137,12 @@ def moment(text: object, zone: tzinfo) -> Moment | None:
 
 @lru_cache(maxsize=8192)  # the same instants come again and again within a chart
 def _moment(text: str, zone: tzinfo) -> Moment | None:
+    if _INSTANT.fullmatch(text):
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:  # no such day
+            return None
+        return Moment(at, at, _TIME, text)
     if not (match := _DATE_TIME.fullmatch(text.strip())):
         return None
     year, month, day, hour, minute, second, fraction, offset = match.groups()
@@ -176,11 +206,11 @@ def no_later_than(at: Moment) -> Moment:
 
 def number(value: object) -> Decimal | None:
     """A finite decimal. Numbers in strings are read (US Core's own PHQ-9 example sends "12"); booleans are not."""
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
     if isinstance(value, bool):
         return None
-    if isinstance(value, Decimal):
-        found = value
-    elif isinstance(value, int):
+    if isinstance(value, int):
         found = Decimal(value)
     elif isinstance(value, float):
         found = Decimal(repr(value))
@@ -196,11 +226,11 @@ def members(value: object) -> list[Mapping[str, Any]]:
     return concepts_in(value)
 
 
-def extensions(element: object, url_end: str) -> Iterator[Mapping[str, Any]]:
-    """The extensions whose url ends so: the same one is published under several bases."""
+def extensions(element: object, *url_ends: str) -> Iterator[Mapping[str, Any]]:
+    """The extensions whose url ends so, or so: the same one is published under several bases."""
     if isinstance(element, dict):
         for extension in members(element.get("extension")):
-            if isinstance(url := extension.get("url"), str) and url.rstrip("/").endswith(url_end):
+            if isinstance(url := extension.get("url"), str) and url.rstrip("/").endswith(url_ends):
                 yield extension
 
 

@@ -23,6 +23,7 @@ from cds_service.hooks.request import HookRequest
 from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge
 from cds_service.settings import Site
+from cds_service.telemetry import span
 
 # More medicines or forms than this behind references are not looked up: what they are stays unknown.
 _MOST_LOOKED_UP: Final = 40
@@ -58,6 +59,7 @@ class Sources:
         )
 
 
+@span("read")
 def gather(request: HookRequest, sources: Sources) -> Chart:
     """
     The chart: from prefetch, and from the EHR's server for what was not sent.

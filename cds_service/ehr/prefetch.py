@@ -51,9 +51,10 @@ def prefetched(request: HookRequest, wanted: tuple[Query, ...]) -> Iterator[Told
         if query.key in request.prefetch:
             value = request.prefetch[query.key]
             # Keys and searches are typed by hand in some EHRs: even under our key, less may have been searched for.
-            whole = _by_link(query, value, request.patient_id) in (_Covers.WHOLLY, _Covers.UNTOLD)
+            whole = _by_link(query, value, request.patient_id) in _ANSWERED
             whole = whole and not _is_one_of_many(query, value)
-            yield _told((query,) if whole else (), () if whole else (query,), value, query.key, about_her=True)
+            keys, partly = ((query.key,), ()) if whole else ((), (query.key,))
+            yield Told(keys, value, answer_of(value), query.key, about_her=True, partly=partly)
     open_ = tuple(query for query in wanted if query.key not in request.prefetch)
     # An extension may stand beside the keys (CDS Hooks 2.0, extensions). It is no answer.
     others = [(key, value) for key, value in request.prefetch.items() if key not in ours and key != "extension"]
@@ -62,19 +63,15 @@ def prefetched(request: HookRequest, wanted: tuple[Query, ...]) -> Iterator[Told
     for name, value in others:
         answer = answer_of(value)
         # Our own key was sent, too: then it alone says how that question was answered.
-        covers = {query: _covers(query, name, value, answer, request.patient_id) for query in open_}
-        yield _told(
-            tuple(query for query, covered in covers.items() if covered is _Covers.WHOLLY),
-            tuple(query for query, covered in covers.items() if covered is _Covers.PARTLY),
+        covers = {query.key: _covers(query, name, value, answer, request.patient_id) for query in open_}
+        yield Told(
+            tuple(key for key, covered in covers.items() if covered is _Covers.WHOLLY),
             value,
+            answer,
             "a prefetch key of the EHR's own",
             about_her=answer.searched,
+            partly=tuple(key for key, covered in covers.items() if covered is _Covers.PARTLY),
         )
-
-
-def _told(whole: tuple[Query, ...], partly: tuple[Query, ...], value: Any, name: str, *, about_her: bool) -> Told:
-    keys, parts = tuple(query.key for query in whole), tuple(query.key for query in partly)
-    return Told(keys, value, answer_of(value), name, about_her, parts)
 
 
 class _Covers(Enum):
@@ -84,6 +81,9 @@ class _Covers(Enum):
     PARTLY = auto()
     NOT = auto()
     UNTOLD = auto()
+
+
+_ANSWERED: Final = (_Covers.WHOLLY, _Covers.UNTOLD)
 
 
 def _covers(query: Query, name: str, value: Any, answer: Answer, patient_id: str) -> _Covers:

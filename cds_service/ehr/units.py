@@ -10,7 +10,8 @@ from typing import Any, Final
 from cds_service.ehr.elements import number
 from cds_service.knowledge.shapes import UnitTable
 
-_UCUM: Final = frozenset({"http://unitsofmeasure.org", "urn:oid:2.16.840.1.113883.6.8"})
+_OFFICIAL: Final = "http://unitsofmeasure.org"
+_UCUM: Final = frozenset({_OFFICIAL, "urn:oid:2.16.840.1.113883.6.8"})
 # The micro sign and the Greek letter look the same. UCUM writes both as u.
 _MICRO: Final = str.maketrans("µμ", "uu")
 
@@ -32,6 +33,8 @@ class Units:
         stand in the table letter by letter, because case means something there: Mg is a tonne.
         """
         code = quantity.get("code")
+        if isinstance(code, str) and code in self._by_code and quantity.get("system") == _OFFICIAL:
+            return code  # as nearly all of them are written
         if code is None or code == "":
             return self._spelled(quantity.get("unit"))
         if not isinstance(code, str):
@@ -58,15 +61,13 @@ class Units:
         if not isinstance(quantity, dict) or quantity.get("comparator"):
             return None
         value = number(quantity.get("value"))
-        if value is None:
-            return None
-        found = self.code_of(quantity)
-        wanted = self._by_code.get(unit, (unit, Fraction(1)))
-        if found is None:
+        found = self.code_of(quantity) if value is not None else None
+        if value is None or found is None:
             return None
         if found == unit:
             return value
         base, factor = self._by_code[found]
+        wanted = self._by_code.get(unit, (unit, Fraction(1)))
         if base != wanted[0]:
             return None
         return Fraction(value) * factor / wanted[1]

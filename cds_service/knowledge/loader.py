@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -54,12 +54,16 @@ _DOMAINS: Final = (
 )
 
 
+_Made = TypeVar("_Made")
+
+
 @dataclass(frozen=True)
 class Knowledge:
     """
     All that medicine says, as loaded. `hash` names every byte of it; `signed` says whether people reviewed it.
 
-    `uncited` are the sources that no row names.
+    `uncited` are the sources that no row names. Of a knowledge whose words were translated, `translation` names these
+    words, with a hash of its own, and `original` is what they were translated from: nothing but words was changed.
     """
 
     version: str
@@ -90,6 +94,16 @@ class Knowledge:
     evidence: EvidenceTable
     orders: OrderTable
     local: tuple[LocalMeaning, ...] = ()
+    translation: str = ""
+    original: Knowledge | None = None
+    _made: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, make: Callable[[Knowledge], _Made]) -> _Made:
+        """What a reader makes of these tables before it reads: made for the first chart, and kept for the next."""
+        if (made := self._made.get(make)) is None:
+            made = self._made[make] = make(self)
+        found: _Made = made
+        return found
 
     @property
     def signed(self) -> bool:
@@ -98,6 +112,10 @@ class Knowledge:
 
     def protocol(self, id_: str) -> shapes.Protocol | None:
         return next((p for p in self.protocols.protocol if p.id == id_), None)
+
+    def called(self, medicine: str) -> str:
+        """What a medicine is called."""
+        return self.order_check.words.medicine[medicine]
 
     def spoken_at(self, site: Site) -> Knowledge:
         """The same knowledge, which understands the site's own codes and words, too."""

@@ -167,14 +167,13 @@ class Terminology:
 
     def codings_of(self, codings: Iterable[Any]) -> Meaning:
         """What a list of FHIR Codings stands for, taken together. Odd members are passed over."""
-        pairs = tuple(
-            (system, code)
-            for coding in codings
-            if isinstance(coding, dict)
-            and isinstance(code := coding.get("code"), str)
-            and isinstance(system := coding.get("system"), str)
-        )
-        return self._meaning_of_codings(pairs) if pairs else MEANINGLESS
+        pairs: list[tuple[str, str]] = []
+        for coding in codings:
+            if isinstance(coding, dict):
+                system, code = coding.get("system"), coding.get("code")
+                if isinstance(system, str) and isinstance(code, str):
+                    pairs.append((system, code))
+        return self._meaning_of_codings(tuple(pairs)) if pairs else MEANINGLESS
 
     def _together(self, pairs: tuple[tuple[str, str], ...]) -> Meaning:
         says: set[str] = set()

@@ -727,6 +727,14 @@ def test_the_order_of_the_entries_changes_nothing(row: Row, read_forms: ReadForm
     assert tuple(told(form) for form in read_forms(row.entries[::-1])[row.of]) == row.forms
 
 
+@pytest.mark.parametrize("odd", [{"code": "choice"}, ["choice"], 7, None], ids=str)
+def test_a_question_whose_type_is_no_text_is_a_question_all_the_same(odd: Any, read_forms: ReadForms) -> None:
+    asked = questionnaire(*(question(number, type=odd) for number in ANSWERS))
+    given = response(*(answer(f"{number}0", lettered(number, score)) for number, score in ANSWERS.items()))
+
+    assert [told(form) for form in read_forms([given, asked])["epds"]] == [Reads(13, 10, 1, True, False)]
+
+
 def test_each_shape_has_one_row() -> None:
     assert len({str(row) for row in ROWS}) == len(ROWS)
 

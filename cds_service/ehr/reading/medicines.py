@@ -91,7 +91,7 @@ def read_medicines(view: View, *, elsewhere: bool) -> dict[str, Finding]:
 
     `elsewhere`: the site declares that administrations are recorded in another system (D07).
     """
-    listed = tuple(_medicines(view.chart, view.knowledge, view.zone))
+    listed = view.once(_medicines)
     had = _had(view.chart, elsewhere=elsewhere)
     began = _encounter_began(view.chart, view.zone)
     rows = view.knowledge.medicines.row
@@ -116,9 +116,7 @@ def not_recognised(view: View) -> tuple[Evidence, ...]:
     """
     began = _encounter_began(view.chart, view.zone)
     unknown_ones = [
-        m
-        for m in _medicines(view.chart, view.knowledge, view.zone)
-        if m.names and _could_count(view.knowledge.medicines.row, m, view, began)
+        m for m in view.once(_medicines) if m.names and _could_count(view.knowledge.medicines.row, m, view, began)
     ]
     by_name: dict[frozenset[str], Evidence] = {}
     for medicine in sorted(unknown_ones, key=_how_telling):
@@ -150,19 +148,18 @@ def _encounter_began(chart: Chart, zone: tzinfo) -> Moment | None:
     return span(chart.encounter.get("period"), zone)[0] if chart.encounter is not None else None
 
 
-def _medicines(chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Iterator[Medicine]:
-    reader = _Reader(chart, knowledge, zone)
+def _medicines(view: View) -> tuple[Medicine, ...]:
+    chart = view.chart
+    reader = _Reader(chart, view.knowledge, view.zone)
     drafted = drafted_references(chart)
-    for draft in chart.drafts:
-        if draft.get("resourceType") == "MedicationRequest":
-            yield from reader.order(draft, drafted=True)
-    for resource in chart.of("MedicationRequest"):
-        if reference_of(resource) not in drafted:
-            yield from reader.order(resource, drafted=False)
-    for resource in chart.of("MedicationAdministration"):
-        yield from reader.administration(resource)
-    for resource in chart.of("MedicationStatement"):
-        yield from reader.statement(resource)
+    orders = [draft for draft in chart.drafts if draft.get("resourceType") == "MedicationRequest"]
+    standing = (order for order in chart.of("MedicationRequest") if reference_of(order) not in drafted)
+    return (
+        *(medicine for draft in orders for medicine in reader.order(draft, drafted=True)),
+        *(medicine for order in standing for medicine in reader.order(order, drafted=False)),
+        *(medicine for given in chart.of("MedicationAdministration") for medicine in reader.administration(given)),
+        *(medicine for report in chart.of("MedicationStatement") for medicine in reader.statement(report)),
+    )
 
 
 def drafted_references(chart: Chart) -> frozenset[str]:

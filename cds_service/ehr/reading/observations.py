@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from fractions import Fraction
-from typing import Any, Final
+from itertools import chain, combinations
+from typing import Any, Final, Protocol, TypeVar
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, Number, State, unknown
 from cds_service.clinical.moment import Moment, Precision
@@ -22,6 +23,7 @@ from cds_service.ehr.elements import (
     span,
     spanning,
     texts,
+    told_as,
 )
 from cds_service.ehr.reading.view import View, missing
 from cds_service.ehr.units import Units
@@ -35,7 +37,16 @@ _PANEL: Final = "blood_pressure_panel"
 _ON_A_PANEL: Final = frozenset({"systolic", "diastolic"})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# By themselves: Python 3.11 takes twenty times as long to look one up by its class, and these are asked for each entry.
+_NOT_RECORDED: Final = Doubt.NOT_RECORDED
+_UNREADABLE: Final = Doubt.UNREADABLE
+_DAY: Final = Precision.DAY
+_PRESENT: Final = State.PRESENT
+
+
+# Neither of these is frozen, as everything else is: a large chart has thousands of them, and a frozen one takes five
+# times as long to make. Nobody changes one.
+@dataclass(slots=True, eq=False)
 class Entry:
     """
     One Observation of hers that may count: what it is about, when, and the resource itself.
@@ -47,26 +58,62 @@ class Entry:
     concepts: frozenset[str]
     parts: tuple[tuple[Mapping[str, Any], frozenset[str]], ...]
     at: Moment | None
-    issued: str
     status: str
-    evidence: Evidence
     surely_hers: bool = True
 
+    @property
+    def reference(self) -> str:
+        """Where it stands in the chart."""
+        return reference_of(self.resource)
 
-@dataclass(frozen=True, slots=True)
+    @property
+    def issued(self) -> str:
+        """When it was issued, as written; "" when nobody wrote it."""
+        return str(self.resource.get("issued") or "")
+
+    @property
+    def evidence(self) -> Evidence:
+        """The entry, for whoever asks what was seen."""
+        return Evidence(self.reference, date=self.at.text if self.at else None)
+
+
+@dataclass(slots=True, eq=False)
 class Reading:
     """
-    One number with its date and evidence. `value` is None when the entry is about this, but cannot be believed.
+    One number with its date and where it stands. `value` is None when the entry is about this, but cannot be believed.
 
-    `issued` decides between readings of one instant. None: nobody wrote when it was issued.
+    `holder` is the Observation, or the component that holds the number; `view` is how the chart is read.
     """
 
     value: Number | None
     at: Moment | None
-    issued: datetime | None
-    evidence: Evidence
-    panel: str
-    doubt: Doubt | None = None
+    doubt: Doubt | None
+    entry: Entry
+    holder: Mapping[str, Any]
+    view: View
+
+    @property
+    def reference(self) -> str:
+        """Where it stands in the chart."""
+        return self.entry.reference
+
+    @property
+    def issued(self) -> datetime | None:
+        """It decides between readings of one instant. None: nobody wrote when it was issued."""
+        issued = moment(self.entry.issued, self.view.zone)
+        return issued.latest if issued is not None else None
+
+    @property
+    def panel(self) -> str:
+        """The panel that it is a component of; "" when it stands alone."""
+        return "" if self.holder is self.entry.resource else self.entry.reference
+
+    @property
+    def evidence(self) -> Evidence:
+        """The entry with the number and its unit, as they were written."""
+        quantity = self.holder.get("valueQuantity")
+        unit = self.view.units.code_of(quantity) if isinstance(quantity, dict) else None
+        return Evidence(self.entry.reference, _shown(quantity), unit, self.at.text if self.at else None)
 
 
 class Observed:
@@ -76,7 +123,8 @@ class Observed:
         self._about: dict[str, list[Entry]] = {}
         self._all = tuple(entries)
         for entry in self._all:
-            for concept in {concept for _, concepts in entry.parts for concept in concepts}:
+            parts = entry.parts
+            for concept in entry.concepts if len(parts) == 1 else frozenset().union(*(about for _, about in parts)):
                 self._about.setdefault(concept, []).append(entry)
 
     def __iter__(self) -> Iterator[Entry]:
@@ -92,7 +140,8 @@ class Observed:
 
     def about_any(self, concepts: Iterable[str]) -> list[Entry]:
         """The entries that are about any of these, each once."""
-        return list(dict.fromkeys(entry for concept in concepts for entry in self.about(concept)))
+        found = [self._about[concept] for concept in concepts if concept in self._about]
+        return list(dict.fromkeys(chain.from_iterable(found)))
 
 
 def observe(view: View) -> Observed:
@@ -110,19 +159,17 @@ def _entries(view: View) -> Iterator[Entry]:
         focus = _focus(resource, hers) if resource.get("focus") else hers
         if focus not in (None, hers):
             continue
-        at = when(resource, view.zone, view.now)
-        parts = tuple(
-            (part, meaning_of(codings(part.get("code"))).says)
-            for part in ((resource, *members(resource["component"])) if "component" in resource else (resource,))
-        )
+        parts: tuple[tuple[Mapping[str, Any], frozenset[str]], ...]
+        parts = ((resource, meaning_of(codings(resource.get("code"))).says),)
+        if "component" in resource:
+            components = members(resource["component"])
+            parts += tuple((part, meaning_of(codings(part.get("code"))).says) for part in components)
         yield Entry(
             resource=resource,
             concepts=parts[0][1],
             parts=parts,
-            at=at,
-            issued=str(resource.get("issued") or ""),
+            at=when(resource, view.zone, view.now),
             status=status,
-            evidence=Evidence(reference_of(resource), date=at.text if at else None),
             surely_hers=focus is not None,
         )
 
@@ -143,15 +190,12 @@ def when(resource: Resource, zone: tzinfo, now: datetime) -> Moment | None:
 
     When it was issued only tells that it was measured before, so that alone reassures nobody.
     """
-    issued = moment(resource.get("issued"), zone)
-    told = [name for name in resource if name.startswith("effective") and resource[name] is not None]
-    if not told:
-        return no_later_than(issued) if issued is not None else None
+    told = told_as(resource, "effective", "effectiveDateTime")
     found = [at for name in told if (at := _effective(resource[name], zone, now)) is not None]
-    at = spanning(found)
-    if len(found) == len(told):
-        return at
-    return no_later_than(latest) if (latest := at or issued) is not None else None
+    if told and len(found) == len(told):
+        return found[0] if len(found) == 1 else spanning(found)
+    latest = spanning(found) or moment(resource.get("issued"), zone)
+    return no_later_than(latest) if latest is not None else None
 
 
 def _effective(value: object, zone: tzinfo, now: datetime) -> Moment | None:
@@ -166,56 +210,130 @@ def _effective(value: object, zone: tzinfo, now: datetime) -> Moment | None:
     return spanning((start, end)) if end is not None else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """
+    A row of the observation table, with what its reader looks for.
+
+    `numbers` is the first row that looks at the same numbers: the latest and the highest pressure are two ways of
+    looking at one.
+    """
+
+    row: ObservationFact
+    numbers: str
+    concepts: frozenset[str]
+    looked_up: tuple[str, ...]
+    accepted: frozenset[str]
+    window: timedelta | None
+
+
+def _measured(knowledge: Knowledge) -> tuple[_Measured, ...]:
+    found: list[_Measured] = []
+    first_of: dict[tuple[object, ...], str] = {}
+    for row in knowledge.observations.row:
+        numbers = (row.concepts, row.unit, row.plausible, row.preliminary, row.ratio, row.measured_only)
+        panels = [_PANEL] if _ON_A_PANEL & set(row.concepts) else []
+        hours = knowledge.times.this_birth_hours if row.this_birth else row.window_hours
+        found.append(
+            _Measured(
+                row,
+                first_of.setdefault(numbers, row.fact),
+                frozenset(row.concepts),
+                (*row.concepts, *panels),
+                _VITAL if row.preliminary else _COUNTS,
+                None if hours is None else timedelta(hours=hours),
+            )
+        )
+    return tuple(found)
+
+
 def read_observations(view: View, observed: Observed, birth: Moment | None) -> dict[str, Finding]:
     """Every fact of the observation table, and the blood pressure as a pair."""
     times = view.knowledge.times
     found: dict[str, Finding] = {}
-    readings: dict[str, list[Reading]] = {}
-    read: dict[tuple[object, ...], list[Reading]] = {}
-    for row in view.knowledge.observations.row:
-        # Two rows may look at the same numbers in two ways, as the latest and the highest pressure do.
-        same = (row.concepts, row.unit, row.plausible, row.preliminary, row.ratio, row.measured_only)
-        if same not in read:
-            panels = [_PANEL] if _ON_A_PANEL & set(row.concepts) else []
-            read[same] = list(_readings(row, observed.about_any((*row.concepts, *panels)), view))
-        readings[row.fact] = [r for r in read[same] if r.doubt is not Doubt.NOT_RECORDED]
-        recent = [r for r in read[same] if _in_window(row, r, view.now, times, birth)]
-        found[row.fact] = _find(row, readings[row.fact], recent, view.had_for(*row.concepts), view.now)
+    readings: dict[str, _Readings] = {}
+    for measured in view.knowledge.once(_measured):
+        row = measured.row
+        if measured.numbers not in readings:
+            readings[measured.numbers] = _Readings(measured, observed, view)
+        since = None
+        if measured.window is not None:
+            since = (birth.earliest if row.this_birth and birth is not None else view.now) - measured.window
+        found[row.fact] = _find(row, readings[measured.numbers], since, view.had_for(*row.concepts), view.now)
+        readings[row.fact] = readings[measured.numbers]
     found["blood_pressure"] = _pressure(
-        readings["systolic"], readings["diastolic"], view.had_for("systolic", "diastolic"), view.now
+        readings["systolic"].with_a_value(),
+        readings["diastolic"].with_a_value(),
+        view.had_for("systolic", "diastolic"),
+        view.now,
     )
     found["believable_weight"] = _believable(found["weight"], times)
-    found["weights_agree"] = _weights(readings["weight"], times, view.now, birth)
+    found["weights_agree"] = _weights(readings["weight"].with_a_value(), times, view.now, birth)
     return found
 
 
-def _readings(row: ObservationFact, entries: Iterable[Entry], view: View) -> Iterator[Reading]:
-    wanted = frozenset(row.concepts)
-    accepted = _VITAL if row.preliminary else _COUNTS
-    for entry in entries:
-        if entry.status not in accepted:
-            continue
-        about = [part for part, concepts in entry.parts if concepts & wanted]
-        for holder in about or [entry.resource]:
-            if row.measured_only and _not_measured(entry, view.knowledge):
+class _Readings:
+    """The numbers that a row looks at, in the chart's order. Each is read when it is asked for, and only once."""
+
+    def __init__(self, measured: _Measured, observed: Observed, view: View) -> None:
+        self._measured = measured
+        self._entries = [e for e in observed.about_any(measured.looked_up) if e.status in measured.accepted]
+        self._view = view
+        self._read: dict[Entry, list[Reading]] = {}
+
+    def since(self, start: datetime | None) -> list[Reading]:
+        """To warn: those that could be from then on. An undated hazard counts."""
+        read: list[Reading] = []
+        for entry in self._entries:
+            if start is None or entry.at is None or entry.at.latest >= start:
+                read += self._of(entry)
+        return read
+
+    def newest(self, start: datetime | None, now: datetime) -> list[Reading] | None:
+        """
+        The newest of them, if that is all that there is to know: each can be believed, and none is ahead of the clock.
+
+        Then no older one needs to be read. A large chart has hundreds.
+        """
+        entries: list[Entry] = []
+        for entry in self._entries:
+            if start is None or entry.at is None or entry.at.latest >= start:
+                if entry.at is not None and entry.at.is_future(now):
+                    return None
+                entries.append(entry)
+        read: list[Reading] = []
+        for entry in _maybe_newest(entries):
+            found = self._of(entry)
+            if not found or any(reading.value is None for reading in found):
+                return None
+            read += found
+        return _newest(read)
+
+    def with_a_value(self) -> list[Reading]:
+        """All of them, but for the entries that hold no value."""
+        return [reading for reading in self.since(None) if reading.doubt is not _NOT_RECORDED]
+
+    def _of(self, entry: Entry) -> list[Reading]:
+        found = self._read.get(entry)
+        if found is None:
+            found = self._read[entry] = list(_readings(self._measured, entry, self._view))
+        return found
+
+
+def _readings(measured: _Measured, entry: Entry, view: View) -> Iterator[Reading]:
+    row = measured.row
+    if row.measured_only and _not_measured(entry, view.knowledge):
+        return
+    about = [part for part, concepts in entry.parts if not concepts.isdisjoint(measured.concepts)]
+    for holder in about or [entry.resource]:
+        value, doubt = _value(row, holder, view.units)
+        if not about:
+            if doubt is _NOT_RECORDED:
                 continue
-            value, doubt = _value(row, holder, view.units)
-            if not about:
-                if doubt is Doubt.NOT_RECORDED:
-                    continue
-                value, doubt = None, Doubt.UNREADABLE  # a panel that holds a value of its own
-            elif not entry.surely_hers and doubt is not Doubt.NOT_RECORDED:
-                value, doubt = None, Doubt.UNCLEAR
-            shown = holder.get("valueQuantity")
-            evidence = Evidence(
-                entry.evidence.reference,
-                _shown(shown),
-                view.units.code_of(shown) if isinstance(shown, dict) else None,
-                entry.evidence.date,
-            )
-            issued = moment(entry.issued, view.zone)
-            panel = entry.evidence.reference if holder is not entry.resource else ""
-            yield Reading(value, entry.at, issued.latest if issued else None, evidence, panel, doubt)
+            value, doubt = None, _UNREADABLE  # a panel that holds a value of its own
+        elif not entry.surely_hers and doubt is not _NOT_RECORDED:
+            value, doubt = None, Doubt.UNCLEAR
+        yield Reading(value, entry.at, doubt, entry, holder, view)
 
 
 def _not_measured(entry: Entry, knowledge: Knowledge) -> bool:
@@ -231,18 +349,18 @@ def _not_measured(entry: Entry, knowledge: Knowledge) -> bool:
 
 
 def _value(row: ObservationFact, holder: Mapping[str, Any], units: Units) -> tuple[Number | None, Doubt | None]:
-    told = [name for name in holder if name.startswith("value") and holder[name] is not None]
+    told = told_as(holder, "value", "valueQuantity")
     quantity = holder.get("valueQuantity")
     if told == ["valueQuantity"] and isinstance(quantity, dict) and quantity.get("value") is None:
-        return None, Doubt.NOT_RECORDED
+        return None, _NOT_RECORDED
     if told != ["valueQuantity"] or not isinstance(quantity, dict) or holder.get("dataAbsentReason"):
         # Another kind of value, two of them, or a value beside the reason why there is none.
-        return None, Doubt.UNREADABLE if told else Doubt.NOT_RECORDED
+        return None, _UNREADABLE if told else _NOT_RECORDED
     value = _times_upper_limit(holder, quantity, units) if row.ratio else units.convert(quantity, row.unit)
     if value is None:
-        return None, Doubt.UNREADABLE
+        return None, _UNREADABLE
     low, high = row.plausible
-    return (value, None) if low <= value <= high else (None, Doubt.UNREADABLE)
+    return (value, None) if low <= value <= high else (None, _UNREADABLE)
 
 
 def _times_upper_limit(holder: Mapping[str, Any], quantity: Mapping[str, Any], units: Units) -> Fraction | None:
@@ -263,29 +381,25 @@ def _times_upper_limit(holder: Mapping[str, Any], quantity: Mapping[str, Any], u
     return Fraction(value) / min(limits) if limits else None
 
 
-def _find(row: ObservationFact, readings: list[Reading], recent: list[Reading], had: Had, now: datetime) -> Finding:
+def _find(row: ObservationFact, readings: _Readings, since: datetime | None, had: Had, now: datetime) -> Finding:
     """
     The values that count, by the row's window. What is ahead of the clock or cannot be read may be anything.
 
     Behind such an entry an earlier value of the window stands, to warn, but it is no longer the whole story. An entry
     without a value (seen in Synthea output) says nothing, but where there is no other it does not say "none", either.
     """
-    empty = [r for r in recent if r.doubt is Doubt.NOT_RECORDED]
-    recent = [r for r in recent if r.doubt is not Doubt.NOT_RECORDED]
-    ahead = [r for r in recent if r.at is not None and r.at.is_future(now)]
-    usable = [r for r in recent if r.at is None or not r.at.is_future(now)]
+    if row.take == "latest" and (newest := readings.newest(since, now)):
+        return _believed(newest, incomplete=had is not Had.WHOLE)
+    empty: list[Reading] = []
+    ahead: list[Reading] = []
+    usable: list[Reading] = []
+    for reading in readings.since(since):
+        if reading.doubt is _NOT_RECORDED:
+            empty.append(reading)
+        else:
+            (ahead if reading.at is not None and reading.at.is_future(now) else usable).append(reading)
     if not usable:
-        if ahead:
-            return unknown(Doubt.IN_THE_FUTURE, *(r.evidence for r in ahead))
-        if had < Had.CUT_SHORT:
-            return unknown(missing(had))
-        if readings and row.if_none == "unknown":
-            return unknown(Doubt.TOO_OLD, _newest(readings)[-1].evidence)
-        if had is Had.CUT_SHORT:
-            return unknown(Doubt.INCOMPLETE)
-        if row.if_none == "absent" and not empty:
-            return ABSENT
-        return unknown(Doubt.NOT_RECORDED, *(r.evidence for r in empty))
+        return unknown(Doubt.IN_THE_FUTURE, *(r.evidence for r in ahead)) if ahead else _none(row, readings, empty, had)
     chosen = _newest(usable) if row.take == "latest" else usable
     doubted = [r for r in chosen if r.value is None]
     if row.take == "latest" and (doubted or ahead):
@@ -299,28 +413,43 @@ def _find(row: ObservationFact, readings: list[Reading], recent: list[Reading], 
     if row.take == "highest":
         top = max(r.value for r in believed if r.value is not None)
         believed = [r for r in believed if r.value == top][:1]
-    values = tuple(sorted({r.value for r in believed if r.value is not None}))
-    return Finding(
-        State.PRESENT,
-        tuple(r.evidence for r in believed),
-        values=values,
-        at=_when_true(believed),
-        conflict=len(values) > 1,
-        incomplete=had is not Had.WHOLE or bool(doubted or ahead),
-    )
+    return _believed(believed, incomplete=had is not Had.WHOLE or bool(doubted or ahead))
 
 
-def _in_window(row: ObservationFact, reading: Reading, now: datetime, times: TimeTable, birth: Moment | None) -> bool:
-    """To warn: it could lie inside the window. An undated hazard counts."""
-    if reading.at is None:
-        return True
-    if row.this_birth:
-        before = timedelta(hours=times.this_birth_hours)
-        start = (birth.earliest if birth is not None else now) - before
-        return reading.at.latest >= start
-    if row.window_hours is None:
-        return True
-    return reading.at.possibly_within(timedelta(hours=row.window_hours), now)
+def _none(row: ObservationFact, readings: _Readings, empty: list[Reading], had: Had) -> Finding:
+    """Nothing in the window: what does that say?"""
+    if had < Had.CUT_SHORT:
+        return unknown(missing(had))
+    if row.if_none == "unknown" and (older := readings.with_a_value()):
+        return unknown(Doubt.TOO_OLD, _newest(older)[-1].evidence)
+    if had is Had.CUT_SHORT:
+        return unknown(Doubt.INCOMPLETE)
+    if row.if_none == "absent" and not empty:
+        return ABSENT
+    return unknown(Doubt.NOT_RECORDED, *(r.evidence for r in empty))
+
+
+def _believed(readings: list[Reading], *, incomplete: bool) -> Finding:
+    values = tuple(sorted({r.value for r in readings if r.value is not None}))
+    evidence = tuple([r.evidence for r in readings])
+    return Finding(_PRESENT, evidence, values, _when_true(readings), len(values) > 1, incomplete)
+
+
+class _Dated(Protocol):
+    """An entry, or a number in it."""
+
+    at: Moment | None
+
+
+_D = TypeVar("_D", bound=_Dated)
+
+
+def _maybe_newest(dated: list[_D]) -> list[_D]:
+    """Whatever could be the newest: the undated, and what may have been after another, by its day, month or year."""
+    if len(dated) < 2:
+        return dated
+    since = max((d.at.earliest for d in dated if d.at is not None and d.at.precision >= _DAY), default=None)
+    return [d for d in dated if since is None or d.at is None or d.at.latest > since or d.at.earliest == since]
 
 
 def _newest(readings: list[Reading]) -> list[Reading]:
@@ -330,19 +459,20 @@ def _newest(readings: list[Reading]) -> list[Reading]:
     Whatever could be the newest is kept: an undated reading, and one whose day, month or year may end after another
     was measured.
     """
-    since = max((r.at.earliest for r in readings if r.at is not None and r.at.precision >= Precision.DAY), default=None)
-    newest = [r for r in readings if since is None or r.at is None or r.at.latest > since or r.at.earliest == since]
-    return sorted(_last_issued(newest), key=lambda r: (_dated(r), r.evidence.reference, str(r.value)))
+    newest = _last_issued(_maybe_newest(readings))
+    return sorted(newest, key=lambda r: (_dated(r), r.reference, str(r.value))) if len(newest) > 1 else newest
 
 
 def _last_issued(readings: list[Reading]) -> list[Reading]:
     """Of readings of one and the same instant the one that was issued last, if each says when it was."""
+    if len(readings) < 2:
+        return readings
     if len({r.at and (r.at.earliest, r.at.latest) for r in readings}) > 1 or any(r.at is None for r in readings):
         return readings
-    issued = [r.issued for r in readings if r.issued is not None]
+    issued = [at for r in readings if (at := r.issued) is not None]
     if len(issued) < len(readings):
         return readings
-    return [r for r in readings if r.issued == max(issued)]
+    return [r for r, at in zip(readings, issued, strict=True) if at == max(issued)]
 
 
 def _dated(reading: Reading) -> tuple[bool, float]:
@@ -353,7 +483,9 @@ def _dated(reading: Reading) -> tuple[bool, float]:
 def _when_true(readings: list[Reading]) -> Moment | None:
     """When the last of these was measured that says so to the day. They agree on the value, or conflict anyway."""
     dated = [r.at for r in readings if r.at is not None]
-    return max(dated, key=lambda at: (at.precision >= Precision.DAY, at.earliest, at.precision), default=None)
+    if len(dated) == 1:
+        return dated[0]
+    return max(dated, key=lambda at: (at.precision >= _DAY, at.earliest, at.precision), default=None)
 
 
 def _pressure(systolic: list[Reading], diastolic: list[Reading], had: Had, now: datetime) -> Finding:
@@ -378,12 +510,10 @@ def _pressure(systolic: list[Reading], diastolic: list[Reading], had: Had, now: 
     if any(s.value <= d.value for s, d in latest if s.value is not None and d.value is not None):
         return unknown(Doubt.CONFLICTING, *(s.evidence for s, _ in latest))  # swapped: no heart pumps so
     distinct = {(s.value, d.value) for s, d in latest}
-    s, d = latest[0]
-    evidence = Evidence(
-        s.evidence.reference, f"{s.evidence.value}/{d.evidence.value}", s.evidence.unit, s.evidence.date
-    )
+    upper, lower = latest[0][0].evidence, latest[0][1].evidence
+    evidence = Evidence(upper.reference, f"{upper.value}/{lower.value}", upper.unit, upper.date)
     return Finding(
-        State.PRESENT,
+        _PRESENT,
         (evidence,),
         at=_when_true([s for s, _ in latest]),
         conflict=len(distinct) > 1,
@@ -399,7 +529,7 @@ def _measurement(reading: Reading) -> object:
 def _believable(weight: Finding, times: TimeTable) -> Finding:
     """A weight outside the limits of D14 is a slip of the pen: it neither reassures nor warns (R17)."""
     low, high = times.weight_believable_kg
-    if weight.state is State.PRESENT and not all(low <= value <= high for value in weight.values):
+    if weight.state is _PRESENT and not all(low <= value <= high for value in weight.values):
         return unknown(Doubt.CONFLICTING, *weight.evidence)
     return weight
 
@@ -414,20 +544,20 @@ def _weights(readings: list[Reading], times: TimeTable, now: datetime, birth: Mo
         and not r.at.is_future(now)
         and r.at.possibly_within(timedelta(days=times.weight_conflict_days), now)
     ]
-    recent.sort(key=lambda r: (_dated(r), r.evidence.reference, str(r.value)))
-    for n, earlier in enumerate(recent):
-        for later in recent[n + 1 :]:
-            if _same_side(earlier, later, birth) and earlier.value is not None and later.value is not None:
-                first, second = Fraction(earlier.value), Fraction(later.value)
-                # Where the dates do not tell which was first, the smaller difference is allowed.
-                base = first if _surely_first(earlier, later) else min(first, second)
-                if abs(second - first) > base * Fraction(times.weight_conflict_percent) / 100:
-                    return unknown(Doubt.CONFLICTING, earlier.evidence, later.evidence)
+    recent.sort(key=lambda r: (_dated(r), r.reference, str(r.value)))
+    kilograms = [Fraction(r.value) for r in recent if r.value is not None]
+    allowed = Fraction(times.weight_conflict_percent) / 100
+    if kilograms and max(kilograms) - min(kilograms) > min(kilograms) * allowed:  # else no two of them conflict
+        for (one, earlier), (two, later) in combinations(zip(kilograms, recent, strict=True), 2):
+            # Where the dates do not tell which was first, the smaller difference is allowed.
+            base = one if _surely_first(earlier, later) else min(one, two)
+            if abs(two - one) > base * allowed and _same_side(earlier, later, birth):
+                return unknown(Doubt.CONFLICTING, earlier.evidence, later.evidence)
     if recent and (value := recent[-1].value) is not None:
         low, high = times.weight_believable_kg
         if not low <= value <= high:
             return unknown(Doubt.CONFLICTING, recent[-1].evidence)
-    return Finding(State.PRESENT)
+    return Finding(_PRESENT)
 
 
 def _same_side(one: Reading, other: Reading, birth: Moment | None) -> bool:
@@ -442,4 +572,7 @@ def _surely_first(one: Reading, other: Reading) -> bool:
 
 def _shown(quantity: object) -> str | None:
     value = quantity.get("value") if isinstance(quantity, dict) else None
-    return None if value is None or isinstance(value, str | bool | list | dict) else str(value)
+    return None if value is None or isinstance(value, _NO_NUMBER) else str(value)
+
+
+_NO_NUMBER: Final = (str, bool, list, dict)

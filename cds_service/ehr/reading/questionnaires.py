@@ -29,20 +29,24 @@ class Key:
 
     def place(self, says: frozenset[str]) -> int | None:
         """Which item a coded question is: 1 and up, 0 for the total, None for neither, or unsure."""
-        meant = {self.places[concept] for concept in says if concept in self.places}
-        if not meant:
+        if says.isdisjoint(self.places):
             return None
+        meant = {self.places[concept] for concept in says if concept in self.places}
         return meant.pop() if len(meant) == 1 and says.isdisjoint(self.others) else UNSURE
 
 
-def keys_of(screens: ScreenTable) -> Iterator[Key]:
+def keys_of(knowledge: Knowledge) -> tuple[Key, ...]:
     """A key for each instrument, in the table's order."""
+    return tuple(_keys(knowledge.screens))
+
+
+def _keys(screens: ScreenTable) -> Iterator[Key]:
     for instrument in screens.instrument:
         places = {concept: n for n, concept in enumerate(instrument.items, start=1)}
         # Both codes carry totals in the wild: 99046-5, and the panel code 71354-5 (a PCORnet feed).
         places |= dict.fromkeys([instrument.panel, *([instrument.total] if instrument.total else [])], 0)
         others = (item for other in screens.instrument if other is not instrument for item in other.items)
-        yield Key(instrument, places, frozenset(others))
+        yield Key(instrument, dict(sorted(places.items())), frozenset(others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +74,20 @@ class Filled:
     links: frozenset[str]
     sure: bool
 
+    def is_none_of(self, key: Key) -> bool:
+        """Is it surely no form of this instrument? Not by name, and each answer is coded as something else."""
+        return key.instrument.fact not in self.names and all(
+            answer.concepts and answer.concepts.isdisjoint(key.places) for answer in self.answers
+        )
+
 
 def filled_in(
     response: Resource, definitions: Mapping[str, list[Resource]], knowledge: Knowledge, *, sure: bool = True
 ) -> Filled:
     """A response beside its Questionnaire, if that is at hand. The partner's form holds no answers about her."""
     definition = definition_of(response, definitions)
-    canonical = canonical_of(response)
-    if _is_about_partner(canonical, definition, knowledge):
+    titles = _titles(canonical_of(response), definition or {})
+    if _is_about_partner(titles, knowledge):
         return Filled(response, (), frozenset(), frozenset(), sure)
     questions = {str(q.get("linkId")): q for q in _flat((definition or {}).get("item"))}
     answers = []
@@ -88,17 +98,21 @@ def filled_in(
     asked = {
         _link(question)
         for question in questions.values()
-        if question.get("type") not in {"group", "display"}
+        if question.get("type") not in ("group", "display")
         and not _question_concepts(question, question, knowledge.terminology)
     }
     given = {answer.link for answer in answers if answer.given and not answer.concepts}
-    names = _named(canonical, definition, knowledge)
+    names = _named(titles, definition or {}, knowledge)
     return Filled(response, tuple(answers), names, frozenset(asked | given), sure)
 
 
 def _link(item: Mapping[str, Any]) -> str:
     """A linkId for comparison: "/Q01" is "q1"."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", str(item.get("linkId", "")).strip().lower().lstrip("/"))
+    link = str(item.get("linkId", "")).strip().lower().lstrip("/")
+    return _ZEROS.sub("", link) if "0" in link else link
+
+
+_ZEROS: Final = re.compile(r"(?<!\d)0+(?=\d)")
 
 
 def _flat(items: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
@@ -107,9 +121,11 @@ def _flat(items: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
         return
     for item in members(items):
         yield item
-        yield from _flat(item.get("item"), depth + 1)
+        if "item" in item:
+            yield from _flat(item["item"], depth + 1)
         for answer in members(item.get("answer")):
-            yield from _flat(answer.get("item"), depth + 1)
+            if "item" in answer:
+                yield from _flat(answer["item"], depth + 1)
 
 
 # --- which Questionnaire, and what it is ----------------------------------------------------------
@@ -163,11 +179,9 @@ def _scoring(questionnaire: Resource) -> object:
     ]
 
 
-def _named(canonical: str | None, definition: Resource | None, knowledge: Knowledge) -> frozenset[str]:
+def _named(titles: list[str], definition: Resource, knowledge: Knowledge) -> frozenset[str]:
     """The instruments that a form is: by the code or title of its Questionnaire, or by the name in its canonical."""
-    form = definition or {}
-    coded = knowledge.terminology.codings_of(_listed(form.get("code"))).says
-    titles = _titles(canonical, form)
+    coded = knowledge.terminology.codings_of(_listed(definition.get("code"))).says
     return frozenset(
         instrument.fact
         for instrument in knowledge.screens.instrument
@@ -176,12 +190,12 @@ def _named(canonical: str | None, definition: Resource | None, knowledge: Knowle
     )
 
 
-def _is_about_partner(canonical: str | None, definition: Resource | None, knowledge: Knowledge) -> bool:
+def _is_about_partner(titles: list[str], knowledge: Knowledge) -> bool:
     """The partner's form, such as the EPDS-P: a mother may fill it in, too, and it is not about her."""
     return any(
         not _PARTNER.isdisjoint(rest) or _words(text)[-1:] == ("p",)
         for instrument in knowledge.screens.instrument
-        for text in _titles(canonical, definition or {})
+        for text in titles
         if (rest := _beside_title(instrument.titles, text)) is not None
     )
 
@@ -247,7 +261,7 @@ _NUMBERED: Final = re.compile(r"(.*?)(\d{1,9})", re.DOTALL)
 def _question_concepts(item: Mapping[str, Any], question: Mapping[str, Any], terms: Terminology) -> frozenset[str]:
     """What a question is: by its code, and by a LOINC code in its linkId (LHC-Forms writes "/71353-7")."""
     codes = [code for code in _listed(question.get("code")) if isinstance(code, dict)]
-    coded = terms.codings_of(codes).says
+    coded = terms.codings_of(codes).says if codes else None
     tail = str(item.get("linkId", "")).rstrip("/").rsplit("/", 1)[-1]
     linked = terms.meaning_of_code("loinc", tail).says if _LOINC.fullmatch(tail) else None
     if coded:
@@ -265,6 +279,8 @@ def places_of(key: Key, form: Filled) -> list[int | None]:
     "score") speaks only in a form that is this instrument and no other, and where no item carries a code.
     """
     coded = [key.place(answer.concepts) if answer.concepts else None for answer in form.answers]
+    if all(answer.concepts for answer in form.answers):
+        return coded
     instrument = key.instrument
     alone = form.names <= {instrument.fact} and (bool(form.names) or _is_whole_set(instrument, form.links))
     as_numbered = not _numbered_otherwise(instrument, form.links)
@@ -335,9 +351,9 @@ def _tellings(
 
     Its own weight, the Questionnaire's, a plain number, the answer codes of the instrument, a code that is a digit.
     """
-    concepts = (holder.get("valueCoding"), holder.get("valueCodeableConcept"))
-    chosen = [coding for concept in concepts for coding in codings(concept) if isinstance(coding, dict)]
-    yield [weight for element in (holder, *chosen) for weight in _ordinals(element)]
+    concepts = (*codings(holder.get("valueCoding")), *codings(holder.get("valueCodeableConcept")))
+    chosen = [coding for coding in concepts if isinstance(coding, dict)]
+    yield [weight for element in (holder, *chosen) if "extension" in element for weight in _ordinals(element)]
     weights = _weights(question)
     listed = [weight for name in _answer_names(holder, chosen) for weight in weights.get(name, ())]
     yield listed
@@ -373,9 +389,8 @@ def _answer_names(holder: Mapping[str, Any], chosen: Iterable[Mapping[str, Any]]
 
 def _ordinals(element: object) -> Iterator[Decimal | None]:
     """The weights that an element carries. One that is no number is there, and tells nothing."""
-    for name in ("ordinalValue", "itemWeight"):
-        for extension in extensions(element, name):
-            yield number(extension.get("valueDecimal", extension.get("valueInteger")))
+    for extension in extensions(element, "ordinalValue", "itemWeight"):
+        yield number(extension.get("valueDecimal", extension.get("valueInteger")))
 
 
 def _plain_number(holder: Mapping[str, Any], units: Units) -> Decimal | None:

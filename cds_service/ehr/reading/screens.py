@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
 from cds_service.clinical.facts import Doubt, Evidence, Finding, State, present, unknown
-from cds_service.clinical.moment import Moment
+from cds_service.clinical.moment import Moment, Precision
 from cds_service.clinical.screening import Form
 from cds_service.ehr.answers import Had
 from cds_service.ehr.elements import (
@@ -46,6 +46,8 @@ _COUNTS: Final = frozenset({"final", "amended", "corrected"})
 _WHOLE: Final = frozenset({"completed", "amended"})
 # A form that was begun and left may only raise: it counts as incomplete, whatever it holds.
 _BEGUN: Final = frozenset({"in-progress", "stopped"})
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -89,10 +91,10 @@ def read_forms(view: View, observed: Observed) -> dict[str, tuple[Form, ...]]:
     nameless = [entry for entry in observed if not entry.concepts]
     minutes = timedelta(minutes=view.knowledge.screens.same_form_minutes)
     found = {}
-    for key in keys_of(view.knowledge.screens):
+    for key in view.knowledge.once(keys_of):
         pieces = [
             *_observed(key, observed, nameless, others, view),
-            *(piece for form in filled if (piece := _responded(key, form, view)).tells),
+            *(piece for form in filled if not form.is_none_of(key) and (piece := _responded(key, form, view)).tells),
         ]
         groups = (group for group in _grouped(pieces, minutes) if any(piece.tells for piece in group))
         found[key.instrument.fact] = tuple(_form(key.instrument, group) for group in groups)
@@ -127,14 +129,14 @@ def _is_hers(reference: object, resource: Resource, view: View) -> bool | None:
 def _observed(
     key: Key, observed: Observed, nameless: Iterable[Entry], others: frozenset[str], view: View
 ) -> Iterator[_Piece]:
-    entries = observed.about_any(sorted(key.places))
+    entries = observed.about_any(key.places)
     # Words speak only where no code says anything to us.
-    by_words = {
+    by_words = dict.fromkeys(
         entry
         for entry in nameless
         if any(names_total(key.instrument, text) for text in texts(entry.resource.get("code")))
-    }
-    for entry in (*entries, *(entry for entry in nameless if entry in by_words and entry not in entries)):
+    )
+    for entry in dict.fromkeys((*entries, *by_words)):
         if entry.status not in _COUNTS or not _performed_by_her(entry.resource, view):
             continue
         links = {
@@ -146,11 +148,11 @@ def _observed(
         if links & others:
             continue
         piece = _Piece(
-            reference=entry.evidence.reference,
+            reference=entry.reference,
             at=entry.at,
             issued=entry.issued,
             encounter=relative(entry.resource.get("encounter")),
-            links=frozenset({entry.evidence.reference, *links}),
+            links=frozenset({entry.reference, *links}),
             is_response=False,
         )
         for holder, says in entry.parts:
@@ -185,7 +187,7 @@ def wanted_questionnaires(
     """
     definitions = by_address(questionnaires)
     units = Units(knowledge.units)
-    keys = tuple(keys_of(knowledge.screens))
+    keys = knowledge.once(keys_of)
     return frozenset(
         canonical
         for response in responses
@@ -265,45 +267,88 @@ def _put(piece: _Piece, instrument: Instrument, place: int, score: Decimal | Non
 # --- putting a form together ----------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Group:
+    """Pieces of one form; where and when all of them were written: None, when that differs or nobody knows."""
+
+    number: int
+    pieces: list[_Piece] = field(default_factory=list)
+    where: tuple[str | None, Precision] | None = None
+    first: datetime = _EVER
+    last: datetime = _EVER
+
+    def add(self, piece: _Piece) -> None:
+        where = _where(piece)
+        if piece.at is None or (self.pieces and where != self.where):
+            self.where = None
+        else:
+            at = piece.at.earliest
+            self.first, self.last = (min(self.first, at), max(self.last, at)) if self.pieces else (at, at)
+            self.where = where
+        self.pieces.append(piece)
+
+    def is_of_the_same(self, piece: _Piece, within: timedelta) -> bool:
+        """Was the piece written in the same encounter, and within minutes of each of these?"""
+        if self.where is None or piece.at is None or self.where != _where(piece):
+            return False
+        return piece.at.earliest - self.first <= within and self.last - piece.at.earliest <= within
+
+
+def _where(piece: _Piece) -> tuple[str | None, Precision] | None:
+    return (piece.encounter, piece.at.precision) if piece.at is not None else None
+
+
 def _grouped(pieces: list[_Piece], within: timedelta) -> list[list[_Piece]]:
     """Pieces of one form: linked by reference, or of the same encounter within minutes. Two responses are two forms."""
+    if len(pieces) < 2:
+        return [pieces] if pieces else []
     pieces = sorted(pieces, key=lambda p: (p.at.latest.timestamp() if p.at else 0.0, p.reference))
-    groups: list[list[_Piece]] = []
+    # From old to new: a group that is too old for one piece is too old for the next. A day more, for clocks that are
+    # put back.
+    reach = within + max((p.at.latest - p.at.earliest for p in pieces if p.at is not None), default=within) + _DAY
+    groups: list[_Group] = []
+    linked: dict[str, int] = {}
+    near: dict[object, list[_Group]] = {}
     for piece in sorted(pieces, key=lambda p: not p.is_response):
-        home = next((g for g in groups if any(_linked(piece, other) for other in g)), None)
-        if home is None and not piece.is_response:
-            home = next((g for g in groups if all(_together(piece, other, within) for other in g)), None)
+        number, where = _first_linked(piece.links, linked), _where(piece)
+        home = groups[number] if number is not None else None
+        if home is None and not piece.is_response and piece.at is not None:
+            latest = piece.at.latest
+            near[where] = [group for group in near.get(where, ()) if latest - group.first <= reach]
+            home = next((group for group in near[where] if group.is_of_the_same(piece, within)), None)
         if home is None:
-            groups.append([piece])
-        else:
-            home.append(piece)
-    return _merged(groups)
+            home = _Group(len(groups))
+            groups.append(home)
+            near.setdefault(where, []).append(home)
+        home.add(piece)
+        _link(piece.links, home.number, linked)
+    return _merged([group.pieces for group in groups])
 
 
 def _merged(groups: list[list[_Piece]]) -> list[list[_Piece]]:
     """A piece met late may link two groups."""
     result: list[list[_Piece]] = []
+    linked: dict[str, int] = {}
     for group in groups:
-        home = next((g for g in result if any(_linked(a, b) for a in group for b in g)), None)
+        links = frozenset().union(*(piece.links for piece in group))
+        home = _first_linked(links, linked)
         if home is None:
-            result.append(list(group))
-        else:
-            home.extend(group)
+            home = len(result)
+            result.append([])
+        result[home] += group
+        _link(links, home, linked)
     return result
 
 
-def _linked(one: _Piece, other: _Piece) -> bool:
-    return bool(one.links & other.links)
+def _first_linked(links: frozenset[str], linked: Mapping[str, int]) -> int | None:
+    """The first group that one of these links points into."""
+    return min((linked[link] for link in links if link in linked), default=None)
 
 
-def _together(one: _Piece, other: _Piece, within: timedelta) -> bool:
-    return (
-        one.encounter == other.encounter
-        and one.at is not None
-        and other.at is not None
-        and abs(one.at.earliest - other.at.earliest) <= within
-        and one.at.precision == other.at.precision
-    )
+def _link(links: frozenset[str], home: int, linked: dict[str, int]) -> None:
+    """Of two groups that share a link the first is looked at."""
+    for link in links:
+        linked[link] = min(home, linked.get(link, home))
 
 
 def _form(instrument: Instrument, group: list[_Piece]) -> Form:

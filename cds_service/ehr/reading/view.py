@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from typing import Any, TypeVar
 
 from cds_service.clinical.facts import Doubt
 from cds_service.ehr.answers import Had
@@ -13,6 +15,8 @@ from cds_service.ehr.units import Units
 from cds_service.ehr.wanted import Wanted
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.terminology import Terminology
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,14 @@ class View:
     wanted: Wanted
     now: datetime
     zone: tzinfo
+    _read: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, read: Callable[[View], _Read]) -> _Read:
+        """What a reader finds in this chart and several ask for: read for the first, and kept for the next."""
+        if (kept := self._read.get(read)) is None:
+            kept = self._read[read] = read(self)
+        found: _Read = kept
+        return found
 
     def had(self, key: str) -> Had:
         """How a query was answered."""
@@ -36,7 +48,8 @@ class View:
     def had_for(self, *concepts: str) -> Had:
         """How the Observation queries that ask for these concepts were answered; the worst of them."""
         asking, had = self.wanted.asking, self.chart.had
-        return min((had[key] for concept in concepts for key in asking.get(concept, ())), default=Had.NOT_ASKED)
+        answers = [had[key] for concept in concepts for key in asking.get(concept, ())]
+        return min(answers, default=Had.NOT_ASKED) if len(answers) != 1 else answers[0]
 
     def means(self, concept: object, domain: str) -> frozenset[str]:
         """What a CodeableConcept stands for."""
