@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -149,7 +150,7 @@ def explain(asked: Asked, advisor: Advisor) -> Explained:
         error, code = f"unexpected {type(unexpected).__name__}", ServiceError.code
     else:
         line = as_json(advice.consultation, advice.who, advice.cards)
-        text = as_text(advice.consultation, advice.who, advice.cards, advisor.knowledge.says)
+        text = as_text(advice.consultation, advice.who, advice.cards, advisor.wording, advisor.knowledge)
         return Explained(line, text, {"cards": list(advice.cards)})
     line = {"hookInstance": instance, "service": None, "error": error}
     return Explained(line, f"{asked.where}: {error}", operation_outcome(code, error), error)
@@ -159,3 +160,19 @@ def _instance(body: object) -> str | None:
     """The hookInstance of a request that may otherwise be unreadable, so that its line can be found again."""
     instance = body.get("hookInstance") if isinstance(body, dict) else None
     return instance if isinstance(instance, str) and len(instance) <= 128 and instance.isprintable() else None
+
+
+@contextmanager
+def progress(files: list[Path]) -> Iterator[Callable[[int], None]]:
+    """A progress bar by bytes on a terminal; nothing elsewhere, and nothing when the answers go to the terminal."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415  (a terminal is rare)
+    from rich.progress import Progress  # noqa: PLC0415
+
+    sizes = [path.stat().st_size if path.is_file() else None for path in files]
+    total = sum(s for s in sizes if s is not None) if None not in sizes else None
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("Evaluating", total=total)
+        yield lambda size: bar.advance(task, size)

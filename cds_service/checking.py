@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -19,8 +20,10 @@ from cds_service.knowledge import Knowledge, load_knowledge
 from cds_service.knowledge.loader import FOLDER, banned_words
 from cds_service.knowledge.shapes import Reviewed
 from cds_service.rendering import wording
+from cds_service.rendering.languages import defects as language_defects
+from cds_service.rendering.languages import in_language, languages, sentences
 from cds_service.rendering.orders import OrderSet
-from cds_service.settings import Site
+from cds_service.settings import DEFAULT_LANGUAGE, Site
 from cds_service.stories import read_stories
 from cds_service.tenants import TenantsFile
 from cds_service.tenants import defects as tenant_defects
@@ -74,13 +77,51 @@ def check_everything(
     found += misworded
     due = {**tables.reviews_due} if tables is not None else {}
     if tables is not None and not misworded:
-        words = wording.load_wording(cards, tables)
-        due.update(words.reviews_due)
+        told_in = []
+        for language in _spoken(place, tenants, cards):
+            if untranslated := _untranslated(language, tables, cards, site):
+                found += untranslated
+                continue
+            told_in.append(in_language(language, tables, cards))
+            words = told_in[-1][1]
+            due.update(words.reviews_due)
+            if words.translation:
+                told.append(_translated(language, words, tables, cards))
         if not found:  # with any other defect this says nothing new
-            found += _untold(tables, words, place)
+            found += (line for spoken, words in told_in for line in _untold(spoken, words, place))
     told += _overdue(due, today)
     found += _too_early(due, today)
     return Report(tuple(found), tuple(told))
+
+
+def _spoken(site: Site | None, tenants: Path | None, cards: Path | None) -> tuple[str, ...]:
+    """The languages of the sites in question; with none in question, every language that there is."""
+    sites = [] if site is None else [site]
+    if tenants is not None:
+        with suppress(SiteUnfit):  # told elsewhere
+            file = TenantsFile.from_file(tenants, production=True)
+            sites += map(file.site_of, file.tenants)
+    if site is None and tenants is None:
+        return languages(cards)
+    return tuple(dict.fromkeys([DEFAULT_LANGUAGE, *(one.language for one in sites)]))
+
+
+def _untranslated(language: str, tables: Knowledge, cards: Path | None, site: Path | None) -> tuple[str, ...]:
+    """What is missing in a language, or says something else than the English does."""
+    if language == DEFAULT_LANGUAGE:
+        return ()
+    try:
+        return language_defects(language, tables, cards)
+    except SiteUnfit as unfit:
+        return tuple(f"{site or 'site'}: {line}" for line in unfit.defects)
+
+
+def _translated(language: str, words: wording.Wording, tables: Knowledge, cards: Path | None) -> str:
+    """How much a translation holds, and who has read it."""
+    places = sentences(tables, wording.read_files(cards or wording.cards_folder()))
+    by = words.reviews_due[words.translation].by
+    read = f"reviewed by {', '.join(by)}" if by else "the translation is not clinically reviewed"
+    return f"cards in {language}: {sum(map(len, places.values()))} sentences, {read}"
 
 
 def _untold(tables: Knowledge, words: wording.Wording, place: Site | None) -> list[str]:

@@ -18,11 +18,17 @@ CEILING_MG: Final = {"esketamine": Decimal(20), "ketamine": Decimal(50)}
 
 @dataclass(frozen=True, slots=True)
 class Dose:
-    """One infusion: mg, mL, mg/mL, mL/h, min, and the arithmetic in words that a person can follow."""
+    """
+    One infusion: mg, mL, mg/mL, mL/h, min, and the arithmetic in words that a person can follow.
+
+    `exact_mg` is the dose before its last step, rounded down for the eye; `capped`: the weight was counted as the cap.
+    """
 
     protocol: Protocol
     weight_kg: Decimal
     weight: Evidence
+    exact_mg: Decimal
+    capped: bool
     dose_mg: Decimal
     drug_volume_ml: Decimal
     diluent_volume_ml: Decimal
@@ -56,6 +62,8 @@ def dose_for(weight_kg: Number, evidence: Evidence, protocol: Protocol) -> Dose:
         protocol=protocol,
         weight_kg=shown,
         weight=evidence,
+        exact_mg=_rounded_down(exact),
+        capped=kg > counted,
         dose_mg=dose,
         drug_volume_ml=drug_volume,
         diluent_volume_ml=protocol.total_volume_ml - drug_volume,

@@ -330,8 +330,8 @@ class _Checked:
             "times": _shown(self._times(), not_stated),
             # Without a computed dose none is named: the card may be about a contraindication.
             "expected_dose": f"{self.dose.dose_mg:f} mg" if self.dose is not None else words.no_dose,
-            "medicine": order.medicine or words.not_clear,
-            "expected_medicine": protocol.medicine if protocol is not None else not_stated,
+            "medicine": words.medicine.get(order.medicine or "", words.not_clear),
+            "expected_medicine": words.medicine[protocol.medicine] if protocol is not None else not_stated,
             "route": words.route.get(order.route or "", not_stated),
             "time": self._time_words(),
             "shortest": str(table.shortest_min),

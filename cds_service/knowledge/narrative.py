@@ -26,6 +26,7 @@ DOSE_WORDS: Final = frozenset(
     }
 )  # fmt: skip
 SERVICE_WORDS: Final = frozenset({"medicine"})
+LINE_WORDS: Final = frozenset({"says"})
 EVIDENCE_WORDS: Final = frozenset({"medicine"})
 
 
@@ -238,7 +239,12 @@ class Watch(Row):
 
 
 class OrderTable(Table):
-    """What would be ordered, as drafts for a clinician to sign."""
+    """
+    What would be ordered, as drafts for a clinician to sign.
+
+    `before_start` is written before each line of the start checklist in a note, `the_medicine` where nobody knows
+    which of them it is, and `no_approval` where the site has none; only a translation says otherwise than here.
+    """
 
     medication: MedicationOrder
     service: tuple[ServiceOrder, ...]
@@ -248,12 +254,16 @@ class OrderTable(Table):
     rxnorm: str
     snomed: str
     atc: str
+    before_start: Words = "Before the start: $says"
+    the_medicine: Words = "medicine"
+    no_approval: Words = "none"
 
     def lines(self, when: str) -> tuple[str, ...]:
         return tuple(row.says for row in self.watch if row.when == when)
 
     @model_validator(mode="after")
     def _complete(self) -> OrderTable:
+        _promised("before_start", (self.before_start,), LINE_WORDS)
         _once("order", (s.id for s in self.service))
         for when in ("monitor", "pause", "stop", "release", "newborn", "afterwards"):
             if not self.lines(when):

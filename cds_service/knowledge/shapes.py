@@ -15,6 +15,7 @@ Words = Annotated[str, Field(min_length=2, max_length=400)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Sources = Annotated[tuple[str, ...], Field(min_length=1)]
 Kind = Literal["label", "trial", "guideline", "project"]
+Sure = Literal["full text", "abstract", "label", "secondary", "memory", "project"]
 Amount = Annotated[Decimal, Field(allow_inf_nan=False)]
 _T = TypeVar("_T")
 
@@ -68,7 +69,7 @@ class Source(Row):
     title: Words
     published: str
     url: str | None = None
-    sure: Literal["full text", "abstract", "label", "secondary", "memory", "project"]
+    sure: Sure
     note: str | None = None
 
 
@@ -436,6 +437,7 @@ class OrderCheckWords(Row):
     """
     The words of the order check: those it says, and those it knows in the text of an order.
 
+    `medicine` is what each medicine is called; only a translation says otherwise than its name in the tables.
     `times` are the slips of a decimal point that are named as such. `bolus`, `negations` (before a bolus word), `per`
     (between the two halves of a strength), `diluted_to` (before the volume of the infusion) and `over` (before its
     time) are looked for in the text of an order, which is never shown.
@@ -448,6 +450,7 @@ class OrderCheckWords(Row):
     not_clear: Words
     no_weight: Words
     no_dose: Words
+    medicine: dict[str, Words] = {"esketamine": "esketamine", "ketamine": "ketamine"}
     times: tuple[int, ...]
     bolus: tuple[str, ...]
     negations: tuple[str, ...]
@@ -461,6 +464,8 @@ class OrderCheckWords(Row):
             raise ValueError(f"no words for: {', '.join(sorted(missing))}")
         if set(self.route) != {"iv", "nasal", "neuraxial", "other"}:
             raise ValueError("routes are iv, nasal, neuraxial and other")
+        if set(self.medicine) != {"esketamine", "ketamine"}:
+            raise ValueError("medicines are esketamine and ketamine")
         return self
 
 

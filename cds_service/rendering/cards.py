@@ -27,7 +27,16 @@ from cds_service.knowledge.loader import Knowledge
 from cds_service.knowledge.narrative import MEDICINES
 from cds_service.knowledge.shapes import Test
 from cds_service.rendering.dialects import STANDARD, Dialect
-from cds_service.rendering.figures import Figures, charted_number, escape, kind_of_entry, latest, plain_text, sort_key
+from cds_service.rendering.figures import (
+    Figures,
+    arithmetic,
+    charted_number,
+    escape,
+    kind_of_entry,
+    latest,
+    plain_text,
+    sort_key,
+)
 from cds_service.rendering.orders import Placed
 from cds_service.rendering.standing import Standing, StandingCard
 from cds_service.rendering.suggestions import Offered, Offers, identifier
@@ -219,7 +228,7 @@ class _Page:
             case "KETNOTIND" | "KETOPTION" | "KETNOPROTO":
                 score = self.facts["epds_current_score"]
                 words = {
-                    "epds": self.figures.value(score) if score.state is State.PRESENT else "not known",
+                    "epds": self.figures.value(score) if score.state is State.PRESENT else self.say("epds_not_known"),
                     "when": self.figures.age(latest(score.evidence)),
                     "dose": f"{self.thought.dose.dose_mg:f}" if self.thought.dose else "",
                 }
@@ -298,7 +307,7 @@ class _Page:
             for reason in criterion.because:
                 test = _test_of(criterion.row.test, reason)
                 kind = (test.kind if test else None) or criterion.row.kind
-                fact = self.say("data_rule", id=criterion.row.id, kind=kind, says=reason.says)
+                fact = self.say("data_rule", id=criterion.row.id, kind=self.standing.kinds[kind], says=reason.says)
                 yield self._reason_row(fact, self._reason_value(reason), reason.evidence)
 
     def _shown(self, says: str, known: list[Finding]) -> str:
@@ -324,7 +333,8 @@ class _Page:
     def _rules_from(self) -> str:
         """The first source of each rule that applies, by its title."""
         cited = dict.fromkeys(met.row.sources[0] for met in self.thought.eligibility.contraindications)
-        titles = [f"{self.knowledge.sources[id_].title} ({self.knowledge.sources[id_].sure})" for id_ in cited]
+        sources = [self.knowledge.sources[id_] for id_ in cited]
+        titles = [f"{source.title} ({self.say('sure_' + source.sure.replace(' ', '_'))})" for source in sources]
         return self.say("rules_from", list=self._listed(titles, 2) + ".") if titles else ""
 
     def _not_found(self, topic: str) -> str:
@@ -348,7 +358,7 @@ class _Page:
         return "\n\n".join(text)
 
     def _open_item(self, open_: Open, *, full: bool = False) -> str:
-        doubt = ", ".join(doubt.value for doubt in open_.doubts)
+        doubt = ", ".join(self.standing.doubts[doubt] for doubt in open_.doubts)
         says = open_.says[:1].lower() + open_.says[1:] if open_.says[1:2].islower() else open_.says
         if not full:
             return self.say("not_found_item", says=says, doubt=doubt)
@@ -402,7 +412,7 @@ class _Page:
         text = self.say(
             "dose",
             approval=self.standing.approval_words,
-            calculation=dose.calculation,
+            calculation=arithmetic(dose, self.blocks),
             weight_when=self.figures.when(dose.weight),
             strength=f"{dose.protocol.strength_mg_per_ml:f}",
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from typing import Any, Final
 
 from cds_service.clinical.consultation import Consultation, Encountered
@@ -13,11 +15,14 @@ from cds_service.clinical.eligibility import Eligibility, Met, Open
 from cds_service.clinical.facts import Evidence, State
 from cds_service.clinical.risk import Tier
 from cds_service.clinical.weighing import Reason
+from cds_service.knowledge.loader import Knowledge
+from cds_service.rendering.figures import arithmetic
+from cds_service.rendering.wording import Wording
 
 _CONFIGURATION: Final = {"CFG01": "The site file enables a medicine that is not marketed in its country"}
-_NOT_UNDERSTOOD: Final = "not understood"
 _WIDTH: Final = 100
-_NO_WORDS: Final[Mapping[str, str]] = {}
+# How a long line is broken, with what its later parts are set in by.
+Fit = Callable[[str, str], list[str]]
 
 
 # --- for programs --------------------------------------------------------------------------------
@@ -110,148 +115,184 @@ def as_text(
     consultation: Consultation | None,
     who: Encountered,
     cards: Sequence[dict[str, Any]],
-    says: Mapping[str, str] = _NO_WORDS,
+    wording: Wording,
+    knowledge: Knowledge,
 ) -> str:
-    """The same for a person at a terminal, from facts to cards. `says` holds the tables' words for each fact."""
-    head = heading(who)
+    """The same for a person at a terminal, from facts to cards."""
+    head = heading(who, wording)
     if consultation is None:
-        return f"{head}\n{'=' * len(head)}\n\nNothing to look at: no delivery order, and no order for prevention.\n"
+        return f"{head}\n{'=' * len(head)}\n\n{wording.explanation['nothing'].fill({})}\n"
     lines = [head, "=" * len(head)]
-    for title, body in sections(consultation, cards, says):
+    for title, body in sections(consultation, cards, wording, knowledge, _wrapped):
         lines += ["", title, "-" * len(title), *body]
     return "\n".join(lines) + "\n"
 
 
-def heading(who: Encountered) -> str:
+def heading(who: Encountered, wording: Wording) -> str:
     """Which service was called, by which hook, in which call."""
-    return f"{who.service_id} ({who.hook}), call {who.hook_instance}"
+    return wording.explanation["heading"].fill({"service": who.service_id, "hook": who.hook, "call": who.hook_instance})
+
+
+def spoken_by(knowledge: Knowledge, wording: Wording) -> tuple[str, list[str]]:
+    """Which knowledge spoke, and if its words were translated, who has reviewed that."""
+    words = wording.explanation
+    named = words["knowledge"].fill({"version": knowledge.version, "hash": knowledge.hash})
+    return words["title_knowledge"].fill({}), [named, *filter(None, [wording.notice.replace("**", "")])]
+
+
+def _whole(text: str, _: str) -> list[str]:
+    """As it is: a page breaks its lines itself."""
+    return [text]
 
 
 def sections(
-    consultation: Consultation, cards: Sequence[dict[str, Any]], says: Mapping[str, str] = _NO_WORDS
+    consultation: Consultation,
+    cards: Sequence[dict[str, Any]],
+    wording: Wording,
+    knowledge: Knowledge,
+    fit: Fit = _whole,
 ) -> list[tuple[str, list[str]]]:
     """The thought by parts, each with its title and its lines; parts with nothing to say are left out."""
-    parts = [
-        ("When and where", _where(consultation)),
-        ("What was found", list(_found(consultation, says))),
-        ("Risk of postpartum depression", list(_risk(consultation))),
-        ("May the medicine be offered", list(_rules(consultation))),
-        ("Medicines not recognised, so not checked", list(_not_recognised(consultation))),
-        ("Dose", _arithmetic(consultation)),
-        ("The drafted order", list(_draft(consultation))),
-        ("Set aside, because it could not be read", [f"- {line}" for line in consultation.set_aside]),
-        ("Passed over, because it is not hers", [f"- {line}" for line in consultation.not_hers]),
-        ("Cards", list(_cards(consultation, cards))),
-    ]
-    return [(title, body) for title, body in parts if body]
+    told = _Told(consultation, cards, wording, knowledge, fit)
+    parts = {
+        "where": told.where(),
+        "found": told.found(),
+        "risk": told.risk(),
+        "rules": told.rules(),
+        "not_recognised": told.not_recognised(),
+        "dose": told.arithmetic(),
+        "draft": told.draft(),
+        "set_aside": (f"- {line}" for line in consultation.set_aside),
+        "not_hers": (f"- {line}" for line in consultation.not_hers),
+        "cards": told.shown(),
+    }
+    return [(told.say(f"title_{name}"), body) for name, lines in parts.items() if (body := list(lines))]
 
 
-def _where(thought: Consultation) -> list[str]:
-    order = "yes" if thought.occasion.ppd_order else "no"
-    return [
-        f"As of {thought.facts.now.isoformat(timespec='minutes')}. Stage: {thought.occasion.stage.value}.",
-        f"Order for prevention drafted: {order}.",
-    ]
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One thought, its cards, and the words to tell them in."""
+
+    thought: Consultation
+    cards: Sequence[dict[str, Any]]
+    wording: Wording
+    knowledge: Knowledge
+    fit: Fit
+
+    def say(self, name: str, **words: object) -> str:
+        return self.wording.explanation[name].fill(words)
+
+    def where(self) -> Iterator[str]:
+        thought = self.thought
+        stage = self.say(f"stage_{_name(thought.occasion.stage)}")
+        yield self.say("where", now=thought.facts.now.isoformat(timespec="minutes"), stage=stage)
+        yield self.say("order_drafted" if thought.occasion.ppd_order else "no_order_drafted")
+
+    def found(self) -> Iterator[str]:
+        """Present facts with their entries, those of the same entries together; then the names of the rest."""
+        facts = self.thought.facts
+        together: dict[str, list[str]] = {}
+        for name in sorted(facts):
+            finding = facts[name]
+            if finding.state is State.PRESENT and finding.evidence:
+                conflict = f" {self.say('disagree')}" if finding.conflict else ""
+                together.setdefault(f"{conflict}{self._entries(finding.evidence)}", []).append(self._plain(name))
+        for entries, names in together.items():
+            yield from self.fit(f"- {'; '.join(names)}{entries}", "    ")
+        for state, title in ((State.ABSENT, "absent"), (State.UNKNOWN, "unknown")):
+            names = [self._plain(name) for name in sorted(facts) if facts[name].state is state]
+            if names:
+                yield from self.fit(self.say(title, list="; ".join(names)), "    ")
+
+    def risk(self) -> Iterator[str]:
+        risk = self.thought.risk
+        concern = self.thought.facts["safety_concern"].state is State.PRESENT
+        tier = self.say("tier", tier=self.say(f"tier_{_name(risk.tier)}"))
+        yield f"{tier} {self.say('safety')}" if concern else tier
+        yield from (f"- {reason.says}{self._entries(reason.evidence)}" for reason in risk.because)
+        if risk.tier is Tier.UNDETERMINED:
+            yield self.say("never_low")
+        if risk.not_known:
+            yield from self.fit(self.say("unknown", list="; ".join(risk.not_known)), "  ")
+        if risk.context:
+            yield from self.fit(self.say("context", list="; ".join(r.says for r in risk.context)), "  ")
+        if risk.frequency:
+            group = risk.frequency
+            text = self.say("group", says=group.says, n=group.n, country=group.country, outcome=group.outcome)
+            yield from self.fit(text, "  ")
+
+    def rules(self) -> Iterator[str]:
+        eligibility = self.thought.eligibility
+        yield self.say("status", status=self.say(f"status_{_name(eligibility.status)}"))
+        groups = (
+            ("met_contraindication", eligibility.contraindications),
+            ("met_review", eligibility.reviews),
+            ("met_monitor", eligibility.modifiers),
+        )
+        for kind, group in groups:
+            for met in group:
+                source = self.wording.blocks[f"kind_{met.row.kind}"].fill({})
+                yield self.say("rule", id=met.row.id, kind=self.say(kind), source=source, says=met.row.says)
+                yield from (f"    {reason.says}{self._entries(reason.evidence)}" for reason in met.because)
+        for kind, opens in (("open_missing", eligibility.missing), ("open_confirm", eligibility.confirm)):
+            yield from (f"{self._open(open_, self.say(kind))}{self._entries(open_.last_seen)}" for open_ in opens)
+        if eligibility.not_met:
+            yield from self.fit(self.say("not_met", list=", ".join(eligibility.not_met)), "  ")
+        for code in eligibility.configuration:
+            yield self.say("configuration", code=code, says=self.say(f"configuration_{code.lower()}"))
+
+    def not_recognised(self) -> Iterator[str]:
+        for entry in self.thought.not_recognised:
+            yield f"- {self._entries((entry,)).removeprefix(': ')}"
+
+    def arithmetic(self) -> Iterator[str]:
+        dose = self.thought.dose
+        if dose is None:
+            yield self.say("no_dose")
+            return
+        medicine = self.knowledge.called(dose.protocol.medicine).capitalize()
+        yield from self.fit(f"{medicine}: {arithmetic(dose, self.wording.blocks)}.", "  ")
+        yield f"{self.say('weight')}{self._entries((dose.weight,))}"
+
+    def draft(self) -> Iterator[str]:
+        for departure in self.thought.departures:
+            what = f"{departure.what} {self.say('grave')}" if departure.critical else departure.what
+            unclear = self.thought.route_not_understood(departure)
+            drafted = self.wording.blocks["route_not_understood"].fill({}) if unclear else departure.drafted
+            yield self.say("draft", what=what, drafted=drafted, expected=departure.expected)
+
+    def shown(self) -> Iterator[str]:
+        plan = self.thought.plan
+        if not self.cards:
+            yield self.say("no_cards")
+        for topic, card in zip(plan.topics, self.cards, strict=False):
+            yield f"- [{card['indicator']}] {topic.code}: {card['summary']}"
+            yield from (f"    + {suggestion['label']}" for suggestion in card.get("suggestions", ()))
+        for name, topics in (("held_back", plan.held_back), ("repeated", plan.repeated)):
+            if topics:
+                yield self.say(name, list=", ".join(topic.code for topic in topics))
+
+    def _open(self, open_: Open, kind: str) -> str:
+        doubts = ", ".join(self.wording.blocks[f"doubt_{doubt.name.lower()}"].fill({}) for doubt in open_.doubts)
+        return self.say("open", id=open_.id, kind=kind, says=open_.says, doubts=doubts, limit=open_.limit)
+
+    def _entries(self, evidence: Iterable[Evidence]) -> str:
+        """Where it stands: value, unit, date and reference of each entry."""
+        shown = [
+            " ".join(
+                part for part in (e.value, e.unit, e.date and self.say("on", date=e.date), f"[{e.reference}]") if part
+            )
+            for e in evidence
+        ]
+        text = f": {'; '.join(shown)}" if shown else ""
+        return "".join(letter for letter in text if letter.isprintable())  # a terminal obeys control characters
+
+    def _plain(self, name: str) -> str:
+        return self.knowledge.says.get(name, name.replace("_", " "))
 
 
-def _found(thought: Consultation, says: Mapping[str, str]) -> Iterator[str]:
-    """Present facts with their entries, those of the same entries together; then the names of the rest."""
-    facts = thought.facts
-    together: dict[str, list[str]] = {}
-    for name in sorted(facts):
-        finding = facts[name]
-        if finding.state is State.PRESENT and finding.evidence:
-            conflict = " (entries disagree)" if finding.conflict else ""
-            together.setdefault(f"{conflict}{_entries(finding.evidence)}", []).append(_plain(name, says))
-    for entries, names in together.items():
-        yield from _wrapped(f"- {'; '.join(names)}{entries}", "    ")
-    for state, title in ((State.ABSENT, "Not there"), (State.UNKNOWN, "Not known")):
-        names = [_plain(name, says) for name in sorted(facts) if facts[name].state is state]
-        if names:
-            yield from _wrapped(f"{title}: {'; '.join(names)}.", "    ")
-
-
-def _risk(thought: Consultation) -> Iterator[str]:
-    risk = thought.risk
-    safety = " Safety concern." if thought.facts["safety_concern"].state is State.PRESENT else ""
-    yield f"Tier: {risk.tier.value}.{safety}"
-    yield from (f"- {reason.says}{_entries(reason.evidence)}" for reason in risk.because)
-    if risk.tier is Tier.UNDETERMINED:
-        yield "Missing is never low risk."
-    if risk.not_known:
-        yield from _wrapped(f"Not known: {'; '.join(risk.not_known)}.", "  ")
-    if risk.context:
-        yield from _wrapped(f"Context, moves no tier: {'; '.join(r.says for r in risk.context)}.", "  ")
-    if risk.frequency:
-        group = risk.frequency
-        text = f"{group.says} ({group.n}; {group.country}; {group.outcome}). A group figure, not her probability."
-        yield from _wrapped(text, "  ")
-
-
-def _rules(thought: Consultation) -> Iterator[str]:
-    eligibility = thought.eligibility
-    yield f"Status: {eligibility.status.value}."
-    groups = (
-        ("contraindication", eligibility.contraindications),
-        ("review", eligibility.reviews),
-        ("monitor", eligibility.modifiers),
-    )
-    for kind, group in groups:
-        for met in group:
-            yield f"- {met.row.id} {kind} ({met.row.kind} rule): {met.row.says}"
-            yield from (f"    {reason.says}{_entries(reason.evidence)}" for reason in met.because)
-    for kind, opens in (("missing", eligibility.missing), ("to confirm at the bedside", eligibility.confirm)):
-        yield from (f"- {o.id} {kind}: {_open_words(o)}{_entries(o.last_seen)}" for o in opens)
-    if eligibility.not_met:
-        yield from _wrapped(f"Looked at and not met: {', '.join(eligibility.not_met)}.", "  ")
-    yield from (f"- {code} configuration: {_CONFIGURATION.get(code, code)}" for code in eligibility.configuration)
-
-
-def _not_recognised(thought: Consultation) -> Iterator[str]:
-    for entry in thought.not_recognised:
-        yield f"- {_entries((entry,)).removeprefix(': ')}"
-
-
-def _arithmetic(thought: Consultation) -> list[str]:
-    dose = thought.dose
-    if dose is None:
-        return ["None is computed."]
-    lines = _wrapped(f"{dose.protocol.medicine.capitalize()}: {dose.calculation}.", "  ")
-    return [*lines, f"Weight{_entries((dose.weight,))}"]
-
-
-def _draft(thought: Consultation) -> Iterator[str]:
-    for departure in thought.departures:
-        grave = " (beyond an absolute limit)" if departure.critical else ""
-        drafted = _NOT_UNDERSTOOD if thought.route_not_understood(departure) else departure.drafted
-        yield f"- {departure.what}{grave}: drafted {drafted}, expected {departure.expected}"
-
-
-def _cards(thought: Consultation, cards: Sequence[dict[str, Any]]) -> Iterator[str]:
-    if not cards:
-        yield "None."
-    for topic, card in zip(thought.plan.topics, cards, strict=False):
-        yield f"- [{card['indicator']}] {topic.code}: {card['summary']}"
-        yield from (f"    + {suggestion['label']}" for suggestion in card.get("suggestions", ()))
-    held = [topic.code for topic in thought.plan.held_back]
-    if held:
-        yield f"Held back, so that nobody has to read more than two at once: {', '.join(held)}."
-    if repeated := [topic.code for topic in thought.plan.repeated]:
-        yield f"Shown to this user before, and left out as the EHR asks: {', '.join(repeated)}."
-
-
-def _entries(evidence: Iterable[Evidence]) -> str:
-    """Where it stands: value, unit, date and reference of each entry."""
-    shown = [
-        " ".join(part for part in (e.value, e.unit, e.date and f"on {e.date}", f"[{e.reference}]") if part)
-        for e in evidence
-    ]
-    text = f": {'; '.join(shown)}" if shown else ""
-    return "".join(letter for letter in text if letter.isprintable())  # a terminal obeys control characters
-
-
-def _plain(name: str, says: Mapping[str, str]) -> str:
-    return says.get(name, name.replace("_", " "))
+def _name(value: StrEnum) -> str:
+    return value.name.lower()
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from cds_service.clinical.dosing import plain
+from cds_service.clinical.dosing import Dose, plain
 from cds_service.clinical.facts import Evidence, Finding, Number
 from cds_service.rendering.wording import Phrase
 
@@ -111,6 +111,27 @@ class Figures:
 
     def _say(self, block: str, **words: object) -> str:
         return self.blocks[block].fill(words)
+
+
+def arithmetic(dose: Dose, blocks: Mapping[str, Phrase]) -> str:
+    """The same arithmetic as the dose has of itself, in the words of the card files."""
+    protocol = dose.protocol
+    cap = f"{protocol.weight_cap_kg:f}"
+    return blocks["calculation"].fill(
+        {
+            "per_kg": f"{protocol.dose_mg_per_kg:f}",
+            "weight": f"{dose.weight_kg:f}",
+            "capped": blocks["calculation_capped"].fill({"cap": cap}) if dose.capped else "",
+            "exact": f"{dose.exact_mg:f}",
+            "dose": f"{dose.dose_mg:f}",
+            "strength": f"{protocol.strength_mg_per_ml:f}",
+            "drug_volume": f"{dose.drug_volume_ml:f}",
+            "total_volume": f"{protocol.total_volume_ml:f}",
+            "concentration": f"{dose.concentration_mg_per_ml:f}",
+            "rate": f"{protocol.rate_ml_per_h:f}",
+            "duration": protocol.duration_min,
+        }
+    )
 
 
 def latest(evidence: tuple[Evidence, ...]) -> Evidence | None:

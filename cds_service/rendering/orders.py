@@ -103,6 +103,8 @@ class OrderSet:
     dosage: Phrase
     notes: tuple[Phrase, ...]
     start_lines: tuple[str, ...]
+    start_notes: tuple[Resource, ...]
+    original: OrderSet | None = None
 
     @classmethod
     def prepare(cls, knowledge: Knowledge) -> OrderSet:
@@ -116,7 +118,9 @@ class OrderSet:
             service={row.id: _service_draft(row, knowledge) for row in table.service},
             dosage=Phrase(table.medication.dosage_text),
             notes=tuple(Phrase(text) for text in table.medication.notes),
-            start_lines=_start_lines(knowledge),
+            start_lines=(lines := _start_lines(knowledge)),
+            start_notes=tuple({"text": Phrase(table.before_start).fill({"says": line})} for line in lines),
+            original=cls.of(knowledge.original) if knowledge.original is not None else None,
         )
         if defects := (*_unknown_codes(knowledge), *prepared._defects()):
             raise KnowledgeUnfit(*defects)
@@ -125,9 +129,10 @@ class OrderSet:
     @classmethod
     def of(cls, knowledge: Knowledge) -> OrderSet:
         """The skeletons of this knowledge: prepared at the first call, remembered for the next."""
-        found = _PREPARED.get(knowledge.hash)
+        key = (knowledge.hash, knowledge.translation)
+        found = _PREPARED.get(key)
         if found is None:
-            found = _PREPARED[knowledge.hash] = cls.prepare(knowledge)
+            found = _PREPARED[key] = cls.prepare(knowledge)
         return found
 
     def medicine_order(
@@ -211,7 +216,7 @@ class OrderSet:
             order |= {"occurrenceDateTime": day} if row.after_days is not None else {"occurrencePeriod": {"end": day}}
         notes = [*draft.notes]
         if row.during_infusion:
-            notes += [*({"text": f"Before the start: {line}"} for line in self.start_lines), *watch]
+            notes += [*self.start_notes, *watch]
         return order | {"note": notes} if notes else order
 
     def is_same(self, draft: ServiceDraft, order: Ordered, placed: Placed) -> bool:
@@ -235,11 +240,14 @@ class OrderSet:
 
     @cached_property
     def by_words(self) -> Mapping[str, ServiceDraft]:
-        """Our drafts by their words in lower case, about either medicine."""
+        """Our drafts by their words in lower case, about either medicine, also by those they were translated from."""
         return {
-            " ".join(skeleton["code"]["text"].lower().split()): draft
-            for draft in self.service.values()
-            for skeleton in draft.skeleton.values()
+            **(self.original.by_words if self.original is not None else {}),
+            **{
+                " ".join(skeleton["code"]["text"].lower().split()): draft
+                for draft in self.service.values()
+                for skeleton in draft.skeleton.values()
+            },
         }
 
     def dose_words(self, dose: Dose, approval: str | None) -> dict[str, str]:
@@ -250,7 +258,7 @@ class OrderSet:
             "drug_volume": f"{dose.drug_volume_ml:f}",
             "diluent_volume": f"{dose.diluent_volume_ml:f}",
             "concentration": f"{dose.concentration_mg_per_ml:f}",
-            "approval": approval or "none",
+            "approval": approval or self.table.no_approval,
         }
 
     def _defects(self) -> Iterator[str]:
@@ -270,8 +278,8 @@ class OrderSet:
             yield from (f"{where}: {line}" for line in _wrong_codes(skeleton))
 
 
-# By the hash that names every byte of the knowledge: skeletons depend on nothing else.
-_PREPARED: Final[dict[str, OrderSet]] = {}
+# By the hash that names every byte of the knowledge, and its translation: skeletons depend on nothing else.
+_PREPARED: Final[dict[tuple[str, str], OrderSet]] = {}
 
 
 # --- skeletons -----------------------------------------------------------------------------------
@@ -280,9 +288,10 @@ _PREPARED: Final[dict[str, OrderSet]] = {}
 def _medication_draft(knowledge: Knowledge, protocol: Protocol) -> MedicationDraft:
     table, order = knowledge.orders, knowledge.orders.medication
     substance = ((table.rxnorm, protocol.rxnorm), (table.snomed, protocol.snomed), (table.atc, protocol.atc))
+    called = knowledge.called(protocol.medicine)
     words = {
-        "medicine": protocol.medicine,
-        "Medicine": protocol.medicine.capitalize(),
+        "medicine": called,
+        "Medicine": called.capitalize(),
         "total_volume": f"{protocol.total_volume_ml:f}",
         "strength": f"{protocol.strength_mg_per_ml:f}",
         "rate": f"{protocol.rate_ml_per_h:f}",
@@ -298,7 +307,7 @@ def _medication_draft(knowledge: Knowledge, protocol: Protocol) -> MedicationDra
         "category": [_concept([order.category])],
         "priority": "routine",
         "medicationCodeableConcept": {
-            "coding": [{"system": s, "code": c, "display": words["Medicine"]} for s, c in substance],
+            "coding": [{"system": s, "code": c, "display": protocol.medicine.capitalize()} for s, c in substance],
             "text": Phrase(order.medicine_text).fill(words),
         },
         "reasonCode": [{**_concept(order.reason), "text": order.reason_text}],
@@ -319,13 +328,15 @@ def _medication_draft(knowledge: Knowledge, protocol: Protocol) -> MedicationDra
 
 def _service_draft(row: ServiceOrder, knowledge: Knowledge) -> ServiceDraft:
     codes = frozenset(f"{c.system}|{c.code}" for c in row.code)
+    names: dict[str, str] = {medicine: knowledge.called(medicine) for medicine in MEDICINES}
+    names[""] = knowledge.orders.the_medicine
     minutes: dict[str, int] = {p.medicine: p.duration_min for p in knowledge.protocols.protocol}
     ucum = knowledge.orders.ucum
     return ServiceDraft(
         row=row,
         skeleton={
-            medicine: {**_service_skeleton(row, medicine), **_timing(row, minutes.get(medicine), ucum)}
-            for medicine in (*MEDICINES, "")
+            medicine: {**_service_skeleton(row, names[medicine]), **_timing(row, minutes.get(medicine), ucum)}
+            for medicine in names
         },
         notes=tuple({"text": text} for text in row.note),
         codes=codes,
@@ -333,8 +344,8 @@ def _service_draft(row: ServiceOrder, knowledge: Knowledge) -> ServiceDraft:
     )
 
 
-def _service_skeleton(row: ServiceOrder, medicine: str) -> Resource:
-    text = Phrase(row.text).fill({"medicine": medicine or "medicine"})
+def _service_skeleton(row: ServiceOrder, called: str) -> Resource:
+    text = Phrase(row.text).fill({"medicine": called})
     return {
         "resourceType": "ServiceRequest",
         "status": "draft",

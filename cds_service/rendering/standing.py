@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, get_args
 
 from cds_service.clinical.consultation import Encountered
+from cds_service.clinical.facts import Doubt
 from cds_service.clinical.risk import Tier
 from cds_service.hooks.response import OverrideReason, Source, Topic
 from cds_service.knowledge.loader import Knowledge
 from cds_service.knowledge.narrative import MEDICINES, Statement
-from cds_service.knowledge.shapes import TopicRow
+from cds_service.knowledge.shapes import Kind, TopicRow
 from cds_service.rendering.figures import escape
 from cds_service.rendering.orders import OrderSet, Resource
 from cds_service.rendering.wording import Card as CardWords
@@ -49,8 +50,8 @@ class Standing:
     """
     The text that no chart changes, about one medicine, or about either while nobody can tell which.
 
-    `known` is the medicine's name, or "". `words` are for summaries and first sentences; `parts` are parts of a detail;
-    `status_unapproved` is for a site whose approval does not count.
+    `known` is the medicine, or ""; `medicine` is what it is called. `words` are for summaries and first sentences;
+    `parts` are parts of a detail; `status_unapproved` is for a site whose approval does not count.
     """
 
     def __init__(self, knowledge: Knowledge, wording: Wording, site: Site, medicines: Medicines) -> None:
@@ -58,7 +59,7 @@ class Standing:
         self._knowledge, self._wording, self._site = knowledge, wording, site
         self._medicines, first = medicines, medicines[0]
         self.known = first if len(medicines) == 1 else ""
-        self.medicine = self.known or self._say("either_medicine")
+        self.medicine = knowledge.called(first) if self.known else self._say("either_medicine")
         self.orders = OrderSet.of(knowledge)
         self.approval = site.protocol.approval if site.protocol else None
         self.catalogue = site.orderable
@@ -102,6 +103,8 @@ class Standing:
         self.start_lines = self._lines("start_line", self.orders.start_lines)
         self.confirm_as = {row.id: row.confirm_as for row in inputs}
         self.screen_inputs = frozenset(row.id for row in inputs if _SCREENS & set(row.facts))
+        self.doubts = {doubt: self._say(f"doubt_{doubt.name.lower()}") for doubt in Doubt}
+        self.kinds = {kind: self._say(f"kind_{kind}") for kind in get_args(Kind)}
         self.cards = {row.code: self._card(row) for row in knowledge.topics.topic}
         self._review, self._review_again = self._reviewed()
         self._review_overdue = f"{self._review}, {self._say('review_overdue', again=self._review_again)}"
@@ -118,13 +121,14 @@ class Standing:
 
     def footer(self, who: Encountered, today: date) -> str:
         """Which knowledge spoke, and who has reviewed it: only somebody who has signed this very version."""
-        return self._say(
+        footer = self._say(
             "footer",
             version=self._knowledge.version,
             hash=self._knowledge.hash[: len("sha256:") + 12],
             review=self._review_overdue if self._review_again < today else self._review,
             call=_NO_NAME.sub("", who.hook_instance)[:8],
         )
+        return f"{footer}\n\n{self._wording.notice}" if self._wording.notice else footer
 
     def watch(self, adds: Iterable[str]) -> tuple[str, ...]:
         """What to watch, with what the modifiers add, and when to pause, to stop and to release."""
@@ -197,8 +201,9 @@ class Standing:
 
     def _reviewed(self) -> tuple[str, date]:
         """Who reviewed the knowledge and the wording, and when that must be done again."""
-        knowledge, signed = self._knowledge, self._site.review
-        due = [*knowledge.reviews_due.values(), *self._wording.reviews_due.values()]
+        knowledge, wording, signed = self._knowledge, self._wording, self._site.review
+        rows = {**knowledge.reviews_due, **wording.reviews_due}
+        due = [reviewed for name, reviewed in rows.items() if name != wording.translation]  # that says its own
         on, again = max(reviewed.on for reviewed in due), min(reviewed.again for reviewed in due)
         if signed is not None and knowledge.hash.startswith(signed.knowledge):
             return self._say("review_signed", number=len(signed.by), on=signed.on, again=again), again

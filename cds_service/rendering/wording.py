@@ -8,16 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
 from cds_service.clinical.approval import MEDICINE
+from cds_service.clinical.eligibility import Status
+from cds_service.clinical.facts import Doubt
+from cds_service.clinical.risk import Tier
+from cds_service.clinical.stage import Stage
 from cds_service.errors import KnowledgeUnfit
 from cds_service.hooks.response import LONGEST_SUMMARY
 from cds_service.knowledge.loader import Knowledge
-from cds_service.knowledge.narrative import DOSE_WORDS, SERVICE_WORDS
-from cds_service.knowledge.shapes import Name, Reviewed, Row, Table, WordingTable, Words
+from cds_service.knowledge.narrative import DOSE_WORDS, MEDICINES, SERVICE_WORDS
+from cds_service.knowledge.shapes import Kind, Name, Reviewed, Row, Sure, Table, WordingTable, Words
 
 _Table = TypeVar("_Table", bound=Table)
 
@@ -59,9 +63,35 @@ BLOCKS: Final[Mapping[str, frozenset[str]]] = {
         "evidence_for": "", "evidence_against": "", "evidence_line": "says", "evidence_link": "says url",
         "evidence_brief": "pro con",
         "status": "says local", "local_protocol": "approval", "no_protocol": "", "not_checked": "list",
+        "calculation": "per_kg weight capped exact dose strength drug_volume total_volume concentration rate duration",
+        "calculation_capped": "cap", "epds_not_known": "",
+        **{f"doubt_{doubt.name.lower()}": "" for doubt in Doubt},
+        **{f"kind_{kind}": "" for kind in get_args(Kind)},
+        **{f"sure_{sure.replace(' ', '_')}": "" for sure in get_args(Sure)},
         "configuration_cfg01": "", "bereaved": "", "departures_heading": "", "departure_row": "what drafted expected",
         "footer": "version hash review call", "review_signed": "number on again", "review_unsigned": "on",
         "review_overdue": "again", "source_label": "site", "either_medicine": "",
+    }.items()
+}  # fmt: skip
+
+
+# The same for the page behind a card, which says how the service thought.
+EXPLANATION: Final[Mapping[str, frozenset[str]]] = {
+    name: frozenset(words.split())
+    for name, words in {
+        "heading": "service hook call", "nothing": "", "page_title": "", "page_note": "at",
+        "title_where": "", "title_found": "", "title_risk": "", "title_rules": "", "title_not_recognised": "",
+        "title_dose": "", "title_draft": "", "title_set_aside": "", "title_not_hers": "", "title_cards": "",
+        "title_knowledge": "", "knowledge": "version hash", "where": "now stage",
+        "order_drafted": "", "no_order_drafted": "", "disagree": "", "absent": "list", "unknown": "list", "on": "date",
+        "tier": "tier", "safety": "", "never_low": "", "context": "list", "group": "says n country outcome",
+        "status": "status", "rule": "id kind source says", "met_contraindication": "", "met_review": "",
+        "met_monitor": "", "open": "id kind says doubts limit", "open_missing": "", "open_confirm": "",
+        "not_met": "list", "configuration": "code says", "configuration_cfg01": "", "no_dose": "", "weight": "",
+        "draft": "what drafted expected", "grave": "", "no_cards": "", "held_back": "list", "repeated": "list",
+        **{f"stage_{stage.name.lower()}": "" for stage in Stage},
+        **{f"tier_{tier.name.lower()}": "" for tier in Tier},
+        **{f"status_{status.name.lower()}": "" for status in Status},
     }.items()
 }  # fmt: skip
 
@@ -155,11 +185,20 @@ class Shown(Row):
 
 
 class BlockFile(Table):
-    """The parts that cards are built from."""
+    """The parts that cards are built from, and the page behind them."""
 
     block: dict[str, str]
+    explanation: dict[str, str]
     units: dict[str, str]
     shown: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CardFiles:
+    """The files as they stand: the cards by the name of their file, and the parts that they are built from."""
+
+    cards: Mapping[str, CardFile]
+    blocks: BlockFile
 
 
 class Phrase:
@@ -202,13 +241,26 @@ class Card:
 
 @dataclass(frozen=True, slots=True, eq=False)  # told apart by identity, so that what was prepared of it is found again
 class Wording:
-    """All words of all cards. `reviews_due` says of each file who read it, and when it must be read again."""
+    """
+    All words of all cards. `reviews_due` says of each file who read it, and when it must be read again.
+
+    `notice` stands under each card of a translated set: who, if anybody, has reviewed the translation. `translation`
+    is the name under which `reviews_due` says the same.
+    """
 
     cards: Mapping[str, Card]
     blocks: Mapping[str, Phrase]
+    explanation: Mapping[str, Phrase]
     units: Mapping[str, str]
     shown: tuple[Shown, ...]
     reviews_due: Mapping[str, Reviewed]
+    notice: str = ""
+    translation: str = ""
+
+    @property
+    def translation_signed(self) -> bool:
+        """Has anybody reviewed the translation? True of words that are none."""
+        return not self.translation or bool(self.reviews_due[self.translation].by)
 
 
 def load_wording(folder: Path | None = None, knowledge: Knowledge | None = None) -> Wording:
@@ -245,8 +297,69 @@ def cards_folder() -> Path:
 def _read(
     folder: Path | None, knowledge: Knowledge | None, banned: WordingTable | None
 ) -> tuple[Wording | None, tuple[str, ...]]:
-    folder = folder or cards_folder()
-    never = _Banned.by(knowledge.wording if knowledge is not None else banned)
+    files, found = _files(folder or cards_folder(), knowledge)
+    if files is None:
+        return None, tuple(found)
+    found += proofread(files, knowledge, knowledge.wording if knowledge is not None else banned)
+    return (None, tuple(found)) if found else (prepared(files), ())
+
+
+def read_files(folder: Path) -> CardFiles:
+    """The card files as they stand, not proofread yet. Raises KnowledgeUnfit when one cannot be read."""
+    files, found = _files(folder, None)
+    if found or files is None:
+        raise KnowledgeUnfit(*found)
+    return files
+
+
+def proofread(
+    files: CardFiles, knowledge: Knowledge | None, banned: WordingTable | None, where: str = "cards", tables: str = ""
+) -> Iterator[str]:
+    """
+    Every way in which readable files, and the tables whose words end up on cards, may still not be shown.
+
+    `where` is the folder of the files; `tables` that of the tables' words, where these are translated.
+    """
+    never = _Banned.by(banned)
+    yield from _block_defects(files.blocks, knowledge, never, f"{where}/blocks.toml")
+    for name, card in files.cards.items():
+        if card.topic in PROMISED:
+            yield from (f"{where}/{name}: {line}" for line in _card_defects(card, knowledge, never))
+    if knowledge is not None:
+        yield from (f"{tables}{line}" for line in _table_defects(knowledge, never))
+
+
+def too_wide(blocks: BlockFile, knowledge: Knowledge) -> Iterator[str]:
+    """Words of a translation that are longer than a summary, which must always fit, allows for."""
+    names = [("blocks.toml: either_medicine", blocks.block["either_medicine"])]
+    names += ((f"tables/order_check.toml: {medicine}", knowledge.called(medicine)) for medicine in MEDICINES)
+    yield from (
+        f"{name}: more than {_WIDTHS['medicine']} characters" for name, text in names if len(text) > _WIDTHS["medicine"]
+    )
+    for row in knowledge.inputs.input:
+        if "epds_current" in row.facts and len(row.limit) > _WIDTHS["limit"]:
+            yield f"tables/inputs.toml: {row.id}: limit: more than {_WIDTHS['limit']} characters"
+
+
+def prepared(files: CardFiles, notice: str = "", translation: tuple[str, Reviewed] | None = None) -> Wording:
+    """Files without a defect, ready to be filled. `translation` says who reviewed it, and is named by its file."""
+    named = {**files.cards, "blocks.toml": files.blocks}
+    return Wording(
+        cards={card.topic: _prepared(card) for card in files.cards.values()},
+        blocks={name: Phrase(text) for name, text in files.blocks.block.items()},
+        explanation={name: Phrase(text) for name, text in files.blocks.explanation.items()},
+        units=files.blocks.units,
+        shown=files.blocks.shown,
+        reviews_due={
+            **{f"cards/{name}": table.reviewed for name, table in named.items()},
+            **dict([translation] if translation is not None else []),
+        },
+        notice=notice,
+        translation=translation[0] if translation is not None else "",
+    )
+
+
+def _files(folder: Path, knowledge: Knowledge | None) -> tuple[CardFiles | None, list[str]]:
     found: list[str] = []
     blocks = _table(folder / "blocks.toml", BlockFile, found)
     files = {
@@ -256,23 +369,7 @@ def _read(
     }
     unread = any(":" in line and line.split(":")[0] not in files for line in found)
     found += _topic_defects(files, knowledge, complete=not unread)
-    if blocks is None:
-        return None, tuple(found)
-    found += _block_defects(blocks, knowledge, never)
-    for name, card in files.items():
-        if card.topic in PROMISED:
-            found += (f"cards/{name}: {line}" for line in _card_defects(card, knowledge, never))
-    if knowledge is not None:
-        found += _table_defects(knowledge, never)
-    if found:
-        return None, tuple(found)
-    return Wording(
-        cards={card.topic: _prepared(card) for card in files.values()},
-        blocks={name: Phrase(text) for name, text in blocks.block.items()},
-        units=blocks.units,
-        shown=blocks.shown,
-        reviews_due={f"cards/{name}": card.reviewed for name, card in {**files, "blocks.toml": blocks}.items()},
-    ), ()
+    return (None if blocks is None else CardFiles(files, blocks)), found
 
 
 def _table(path: Path, kind: type[_Table], found: list[str]) -> _Table | None:
@@ -333,15 +430,16 @@ def _topic_defects(files: Mapping[str, CardFile], knowledge: Knowledge | None, *
         yield from (f"tables/topics.toml: {code} is missing" for code in sorted(set(PROMISED) - listed))
 
 
-def _block_defects(file: BlockFile, knowledge: Knowledge | None, banned: _Banned) -> Iterator[str]:
-    where = "cards/blocks.toml"
-    yield from (f"{where}: nobody uses the block {name}" for name in sorted(set(file.block) - set(BLOCKS)))
-    yield from (f"{where}: the block {name} is missing" for name in sorted(set(BLOCKS) - set(file.block)))
-    for name, text in file.block.items():
-        if name in BLOCKS:
-            yield from (f"{where}: {name}: {line}" for line in _holes(text, BLOCKS[name]))
-            yield from (f"{where}: {name}: it does not say: {word}" for word in sorted(BLOCKS[name] - _named(text)))
-        yield from (f"{where}: {name}: {line}" for line in _unfit_words(text, banned.anywhere))
+def _block_defects(file: BlockFile, knowledge: Knowledge | None, banned: _Banned, where: str) -> Iterator[str]:
+    for texts, promised in ((file.block, BLOCKS), (file.explanation, EXPLANATION)):
+        yield from (f"{where}: nobody uses the block {name}" for name in sorted(set(texts) - set(promised)))
+        yield from (f"{where}: the block {name} is missing" for name in sorted(set(promised) - set(texts)))
+        for name, text in texts.items():
+            if name in promised:
+                yield from (f"{where}: {name}: {line}" for line in _holes(text, promised[name]))
+                missing = sorted(promised[name] - _named(text))
+                yield from (f"{where}: {name}: it does not say: {word}" for word in missing)
+            yield from (f"{where}: {name}: {line}" for line in _unfit_words(text, banned.anywhere))
     for row in file.shown:
         yield from (f"{where}: {row.says}: no such topic: {topic}" for topic in row.topics if topic not in PROMISED)
         if knowledge is not None:

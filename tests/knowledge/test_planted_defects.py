@@ -615,7 +615,7 @@ DEFECTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     ),
     (
         "evidence in brief of one side",
-        instead("cards/blocks.toml", "$con", ""),
+        instead("cards/blocks.toml", " **Against:** $con", ""),
         ("blocks.toml", "evidence_brief", "does not say: con"),
     ),
     (

@@ -85,14 +85,14 @@ def test_a_call_that_is_none_of_our_business_says_nothing():
         "notRecognised": None,
         "cards": [],
     }
-    assert "Nothing to look at" in as_text(None, WHO, [])
+    assert "Nothing to look at" in as_text(None, WHO, [], wording(), knowledge())
 
 
 @pytest.mark.parametrize("name", cases())
 def test_a_person_reads_the_same_thought(name):
     consultation, site = cases()[name]
     cards = write(consultation, WHO, knowledge(), wording(), site)
-    text = as_text(consultation, WHO, cards)
+    text = as_text(consultation, WHO, cards, wording(), knowledge())
     assert f"Tier: {consultation.risk.tier.value}." in text
     assert f"Status: {consultation.eligibility.status.value}." in text
     for card in cards:
@@ -106,11 +106,11 @@ def test_a_person_reads_the_same_thought(name):
 def test_a_terminal_is_sent_no_control_characters():
     odd = Evidence("Observation/x", "72.4\x1b[2J", "kg", "2026-05-14")
     facts = woman(weight=replace(measured("weight", "72.4", "kg"), evidence=(odd,)))
-    assert "\x1b" not in as_text(think(facts), WHO, [])
+    assert "\x1b" not in as_text(think(facts), WHO, [], wording(), knowledge())
 
 
 def test_entries_that_could_not_be_read_are_listed():
-    text = as_text(think(woman(), set_aside=("Observation/broken: no value",)), WHO, [])
+    text = as_text(think(woman(), set_aside=("Observation/broken: no value",)), WHO, [], wording(), knowledge())
     assert "- Observation/broken: no value" in text
 
 
@@ -124,15 +124,15 @@ def test_every_medicine_that_nobody_recognised_is_listed_in_full():
         "unit": None,
         "date": "2026-05-13T08:00:00Z",
     }
-    text = as_text(thought, WHO, [])
+    text = as_text(thought, WHO, [], wording(), knowledge())
     assert "Medicines not recognised, so not checked" in text
     for medicine in UNKNOWN_MEDICINES:
         assert f"- ordered on {medicine.date} [{medicine.reference}]" in text
-    assert "not recognised" not in as_text(think(woman()), WHO, [])
+    assert "not recognised" not in as_text(think(woman()), WHO, [], wording(), knowledge())
 
 
 def test_a_route_that_nobody_understands_is_called_so():
     draft = replace(DRAFT, route="other", unreadable=frozenset({"route"}))
     departure = Departure("route", "Not IV", "intravenous", "another route", id="not_iv", reference=draft.reference)
-    text = as_text(think(woman(), draft=draft, departures=(departure,)), WHO, [])
+    text = as_text(think(woman(), draft=draft, departures=(departure,)), WHO, [], wording(), knowledge())
     assert "- route: drafted not understood, expected intravenous" in text
