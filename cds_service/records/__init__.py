@@ -19,13 +19,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from cds_service.database import Database
 from cds_service.errors import SiteUnfit
 from cds_service.hooks.feedback import Item
+from cds_service.records.counts import Counts
 from cds_service.records.feedback import FeedbackStore, Kept, feedback_row
 from cds_service.records.pseudonyms import Pseudonyms
 from cds_service.records.schema import AUDIT, FEEDBACK, SPENT_TOKEN
 from cds_service.records.tokens import Tokens, digest_of
 from cds_service.records.trail import Entry, Head, Trail, Verified, audit_row
 
-__all__ = ["Entry", "FeedbackStore", "Head", "Kept", "Pseudonyms", "Records", "Tokens", "Trail", "Verified"]
+__all__ = ["Counts", "Entry", "FeedbackStore", "Head", "Kept", "Pseudonyms", "Records", "Tokens", "Trail", "Verified"]
 
 _SETTING: Final = "CDS_DATABASE"
 # How long one writer waits for another before a caller hears 503.
@@ -68,6 +69,7 @@ class Records:
         self.feedback = FeedbackStore(database)
         self.trail = Trail(database)
         self.tokens = Tokens(database)
+        self.counts = Counts(database)
 
     @classmethod
     def at(cls, place: str, *, make: bool = True) -> Records:

@@ -49,6 +49,8 @@ AUDIT: Final = Table(
     Column("cards", Text, nullable=False),
     Column("hash", String(64), nullable=False),
     Index("audit_patient", "tenant", "patient_pseudonym", "at"),
+    Index("audit_at", "at"),
+    Index("audit_hook_instance", "hook_instance"),
 )
 
 # Where the trail begins after old rows were removed: the last of them, its hash, how many went, and when.

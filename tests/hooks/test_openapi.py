@@ -36,6 +36,7 @@ from cds_service.hooks.response import (
 )
 from cds_service.hooks.strict_json import MOST_BYTES, MOST_NODES, MOST_VALUES_A_NODE
 from cds_service.records import Records
+from cds_service.settings import Readers, SignOn
 from cds_service.web.app import create_app
 from cds_service.web.metrics import Metrics
 
@@ -164,6 +165,12 @@ def test_the_operations_are_the_ones_that_are_promised() -> None:
         "GET /readyz",
         "GET /version",
         "GET /consultations/{id}",
+        "GET /insights",
+        "GET /insights.csv",
+        "POST /insights/session",
+        "POST /insights/session/end",
+        "GET /insights/oidc",
+        "GET /insights/oidc/callback",
         "GET /openapi.yaml",
         "GET /docs",
     ]
@@ -172,7 +179,8 @@ def test_the_operations_are_the_ones_that_are_promised() -> None:
 def test_the_operations_are_the_routes(advisor: Advisor) -> None:
     explanations = Explanations.in_memory("https://cds.example.org")
     kept = Advisor(advisor.knowledge, advisor.wording, advisor.site, advisor.clock, None, explanations)
-    app = create_app(kept, records=Records.in_memory(), metrics=Metrics(advisor.knowledge, ()))
+    readers = Readers(None, SignOn("https://login.example.org", "insights", "secret", frozenset()), "https://a.example")
+    app = create_app(kept, records=Records.in_memory(), metrics=Metrics(advisor.knowledge, ()), readers=readers)
     routes = {
         f"{method} {re.sub('<(service_id|id_)>', '{id}', rule.rule)}"
         for rule in app.url_map.iter_rules()
