@@ -8,16 +8,14 @@ import sys
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional, cast
 
 import typer
 
 from cds_service import __version__
-from cds_service.advisor import Advisor
 from cds_service.clinical.approval import NOT_MARKETED
 from cds_service.errors import (
     ChartUnavailable,
@@ -28,13 +26,12 @@ from cds_service.errors import (
     StoreUnavailable,
 )
 from cds_service.events import place_of
-from cds_service.settings import DEFAULT_SITE, Settings, Site
+from cds_service.settings import DEFAULT_LANGUAGE, DEFAULT_SITE, Settings, Site
 from cds_service.starting import advisor_at
 
 if TYPE_CHECKING:
     from cds_service.bookkeeping import Books
     from cds_service.explanations import Explanations
-    from cds_service.rehearsal import Response
 
 app = typer.Typer(
     name="cds-service",
@@ -86,12 +83,14 @@ def serve(
     if insecure and not _is_loopback(host):
         _stop(f"--insecure listens on loopback only: {host} could be reached from elsewhere.")
     from cds_service.events import Event, log_to, tell
+    from cds_service.telemetry import fit_to_trace, tracing
     from cds_service.web.opening import opened_for, opened_to_all
     from cds_service.web.server import serve as listen
 
     settings = Settings.from_environment()
     if not insecure:
         settings.fit_for_production()
+    fit_to_trace(os.environ)
     if tenants is not None and port == 0 and settings.public_base_url is None:
         _stop("--port 0 with --tenants needs CDS_PUBLIC_BASE_URL: tokens are for an address that is known beforehand.")
     if tenants is not None:
@@ -105,8 +104,8 @@ def serve(
     tell(Event.STARTED, version=__version__, mode=mode, tenants=opening.tenants)
     shown = f"CDS Hooks at {settings.public_base_url or '{url}'}/cds-services"
     shared = opening.shared
-    with opening.running() as app:
-        listen(app, host, port, announce=shown, opened=_reached_at(shared.explanations), load=shared.load)
+    with tracing(os.environ) as traced, opening.running() as app:
+        listen(traced(app), host, port, announce=shown, opened=_reached_at(shared.explanations), load=shared.load)
 
 
 # The public CDS Hooks Sandbox calls services from the browser.
@@ -118,21 +117,25 @@ def demo(
     host: Annotated[str, typer.Option(help="Address to listen on (loopback only).")] = "127.0.0.1",
     port: PortOption = 8000,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    language: Annotated[str, typer.Option(metavar="CODE", help="Of the cards, such as es.")] = DEFAULT_LANGUAGE,
 ) -> None:
     """Show the service: a page that plays an EHR with eight invented women. Opens /demo."""
     if not _is_loopback(host):
         _stop(f"The demonstration listens on loopback only: {host} could be reached from elsewhere.")
     from cds_service.explanations import Explanations
-    from cds_service.records import Records
+    from cds_service.records import Pseudonyms, Records
+    from cds_service.records.memory import Memory
+    from cds_service.settings import Terms
     from cds_service.web.app import create_app
     from cds_service.web.demo import Demo, demo_site
     from cds_service.web.server import serve as listen
 
-    explanations = Explanations.in_memory("")
-    advisor = advisor_at(demo_site(), _now, explanations=explanations)
+    explanations, records = Explanations.in_memory(""), Records.in_memory()
+    memory = Memory(records.trail, Pseudonyms(os.urandom(32)), Terms())
+    advisor = advisor_at(demo_site(language), _now, explanations=explanations, memory=memory)
     if browser and port:
         Timer(1.0, webbrowser.open, (f"http://{host}:{port}/demo",)).start()
-    app = create_app(advisor, demo=Demo(_now), records=Records.in_memory(), origins=(_SANDBOX,))
+    app = create_app(advisor, demo=Demo(_now), records=records, origins=(_SANDBOX,))
     listen(app, host, port, announce="Demonstration at {url}/demo  (Ctrl-C to stop)", opened=_reached_at(explanations))
 
 
@@ -163,11 +166,87 @@ def check(
     """
     from cds_service.checking import check_everything
 
+    for option, folder in (("--knowledge", knowledge), ("--cards", cards)):
+        if folder is not None and not folder.is_dir():
+            _stop(f"{option} {folder}: no such folder.")
     today = (_instant(now, "--now") if now is not None else _now()).date()
     report = check_everything(site, knowledge, cards, tenants, today=today)
     for line in report.lines:
         typer.echo(line)
     if report.defects:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(  # noqa: PLR0913  (typer makes an option of each)
+    *,
+    tenants: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--tenants", metavar="FILE", help="The tenants file, as `serve` would read it."),
+    ] = None,
+    site: SiteOption = None,
+    host: Annotated[str, typer.Option(help="Address that `serve` would listen on.")] = "127.0.0.1",
+    port: PortOption = 8000,
+    insecure: Annotated[bool, typer.Option("--insecure", help="As `serve --insecure`: for development.")] = False,
+    url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="URL", help="Where the EHR calls the running service: is it the address of its tokens?"),
+    ] = None,
+    fhir_server: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--fhir-server", metavar="URL", help="The EHR's FHIR server: is it R4, and is its clock right?"),
+    ] = None,
+    patient: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="ID", help="A test patient there: each prefetch search is tried on her chart."),
+    ] = None,
+    token_env: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--token-env", metavar="VAR", help="The environment variable with the FHIR server's token."),
+    ] = None,
+    now: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="INSTANT", help="The time to look at, with its zone, in place of this machine's clock."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """
+    Look for what integrators usually get wrong, and say in a line each how it is mended.
+
+    It reads what `serve` would read: the files that are named, the environment, the database. It calls the EHR's
+    addresses as the service would. It changes nothing, and makes no file.
+
+    The exit code is 0 when nothing failed, 1 when something did, 2 when it could not begin.
+    """
+    from cds_service.doctor import Setup, examine
+    from cds_service.ehr.servers import Server
+    from cds_service.hooks.strict_json import write_json
+    from cds_service.playing import token_in
+    from cds_service.rehearsal import Scene, Stage
+
+    if tenants is not None and site is not None:
+        _stop("--tenants names the site files: leave out --site.", code=2)
+    for option, given in (("--patient", patient), ("--token-env", token_env)):
+        if given is not None and fhir_server is None:
+            _stop(f"{option} needs --fhir-server.", code=2)
+    if url is not None and Server.at(url) is None:
+        _stop("--url is not an http or https base URL: scheme, host, port and path alone.", code=2)
+    instant = _instant(now, "--now", code=2) if now is not None else None
+    clock = (lambda: instant) if instant else _now
+    try:
+        token = token_in(os.environ, token_env)
+        if fhir_server is not None:
+            Stage(fhir_server, token)  # may a chart be read there, with that token?
+        if patient is not None:
+            Scene.of("patient-view", patient, instant or _now())
+    except RequestUnreadable as refused:
+        _stop(str(refused), code=2)
+    found = examine(Setup(os.environ, clock, site, tenants, insecure, host, port, url, fhir_server, patient, token))
+    if as_json:
+        typer.echo(write_json(found.as_json).decode())
+    else:
+        typer.echo("\n".join(found.lines))
+    if found.failed:
         raise typer.Exit(1)
 
 
@@ -231,8 +310,14 @@ def evaluate(  # noqa: PLR0913  (typer makes an option of each)
             _stop("--fhir-server makes the request itself: leave out the files and --discovery.")
         if service is not None and site is not None:
             _stop("--service answers by its own site file: leave out --site.")
-        played = _Played(fhir_server, patient, hook, order, token_env, service, save)
-        _rehearse(played, clock, lambda: advisor_at(_site(site), clock, forgiven=NOT_MARKETED), as_lines=as_lines)
+        from cds_service.playing import Played, play
+
+        played = Played(fhir_server, patient, hook, order, token_env, service, save)
+        try:
+            response = play(played, clock, lambda: advisor_at(_site(site), clock, forgiven=NOT_MARKETED), os.environ)
+        except (RequestUnreadable, ServiceUnknown, ChartUnavailable) as refused:
+            _stop(str(refused))
+        typer.echo(response.line if as_lines else response.text)
         return
     alone = {
         "--patient": patient, "--hook": hook, "--order": order, "--token-env": token_env, "--service": service,
@@ -247,80 +332,15 @@ def evaluate(  # noqa: PLR0913  (typer makes an option of each)
     if not files:
         _stop("Name at least one file of requests, or - for standard input.")
     from cds_service.batch import evaluate as answer_all
-    from cds_service.batch import read_requests
+    from cds_service.batch import progress, read_requests
 
     try:
-        with _progress(files) as went:
+        with progress(files) as went:
             failed = answer_all(read_requests(files), advisor, as_lines=as_lines, tell=typer.echo, went=went)
     except RequestUnreadable as error:
         _stop(str(error))
     if failed:
         raise typer.Exit(1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Played:
-    """What was said on the command line about the EHR that `evaluate --fhir-server` plays."""
-
-    fhir_server: str
-    patient: str | None
-    hook: str | None
-    order: str | None
-    token_env: str | None
-    service: str | None
-    save: Path | None
-
-
-# As an integrator names them: the orders that the demonstration can draft, too.
-_ORDERS: Final = {"delivery": "vaginal-delivery", "caesarean": "caesarean", "esketamine": "esketamine"}
-
-
-def _rehearse(
-    played: _Played, clock: Callable[[], datetime], advisor_here: Callable[[], Advisor], *, as_lines: bool
-) -> None:
-    """One call as an EHR makes it, and what comes back. Whatever goes wrong is one line."""
-    from cds_service.rehearsal import ORDER_HOOKS, Desk, Scene, Stage, rehearse
-    from cds_service.web.played_ehr import draftable_orders
-
-    if played.patient is None:
-        _stop("--fhir-server needs --patient: whose chart is it?")
-    hook = played.hook or "order-select"
-    if played.order is not None and hook not in ORDER_HOOKS:
-        _stop(f"--order is drafted at {' and '.join(ORDER_HOOKS)} only.")
-    if (order := played.order or "delivery") not in _ORDERS:
-        _stop(f"--order is none of {', '.join(_ORDERS)}.")
-    draft = draftable_orders()[_ORDERS[order]] if hook in ORDER_HOOKS else None
-    token = os.environ.get(played.token_env) if played.token_env is not None else None
-    if played.token_env is not None and not token:
-        _stop("--token-env: there is no environment variable of that name, or it is empty.")
-    try:
-        scene = Scene.of(hook, played.patient, clock(), draft)
-        stage = Stage(played.fhir_server, token)
-        answering = _Here(advisor_here()) if played.service is None else Desk(played.service)
-        response = rehearse(scene, stage, answering, played.save)
-    except (RequestUnreadable, ServiceUnknown, ChartUnavailable) as refused:
-        _stop(str(refused))
-    if response.error is not None:
-        _stop(response.error)
-    typer.echo(response.line if as_lines else response.text)
-
-
-@dataclass(frozen=True, slots=True)
-class _Here:
-    """The service in this very process, which also says why."""
-
-    advisor: Advisor
-
-    def discovery(self) -> Any:
-        return self.advisor.discovery()
-
-    def respond(self, service_id: str, request: bytes) -> Response:  # noqa: ARG002  (the hook says which service)
-        from cds_service.batch import Asked, explain
-        from cds_service.hooks.strict_json import write_json
-        from cds_service.rehearsal import Response
-
-        told = explain(Asked("rehearsal", len(request), request), self.advisor)
-        return Response(write_json(told.answer), write_json(told.line).decode(), told.text, told.error)
 
 
 @app.command()
@@ -335,6 +355,8 @@ def manual(
     """
     from cds_service.manual import write_manual
 
+    if output.exists() and not output.is_dir():
+        _stop(f"{output}: not a folder.")
     try:
         begins = write_manual(output, _site(site) if site is not None else None)
     except OSError as error:
@@ -479,13 +501,13 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _instant(text: str, option: str) -> datetime:
+def _instant(text: str, option: str, code: int = 1) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None:
-        _stop(f"{option} {text}: not an instant with a zone, such as 2026-11-23T12:00:00Z.")
+        _stop(f"{option} {text}: not an instant with a zone, such as 2026-11-23T12:00:00Z.", code)
     return instant
 
 
@@ -498,34 +520,36 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-@contextmanager
-def _progress(files: list[Path]) -> Iterator[Callable[[int], None]]:
-    """A progress bar by bytes on a terminal; nothing elsewhere, and nothing when the answers go to the terminal."""
-    if not sys.stderr.isatty() or sys.stdout.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    sizes = [path.stat().st_size if path.is_file() else None for path in files]
-    total = sum(s for s in sizes if s is not None) if None not in sizes else None
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("Evaluating", total=total)
-        yield lambda size: bar.advance(task, size)
+def _in_a_line(wrong: Any) -> str:
+    """What is wrong with what was typed, and where to read on; without any command, the help itself."""
+    told, where = str(wrong.format_message()), getattr(wrong.ctx, "command_path", "cds-service")
+    if "\n" in told:
+        return told
+    return f"{told}{'' if told.endswith(('.', '?')) else '.'} See: {where} --help"
 
 
-def _stop(line: str) -> NoReturn:
+def _stop(line: str, code: int = 1) -> NoReturn:
     typer.echo(line, err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
+
+
+# What click raises for an option that is none. Some versions of typer have a click of their own.
+_WrongUse: Final = cast("type[Exception]", typer.BadParameter.__mro__[1])
 
 
 def main() -> None:
     """One plain line for each thing that is wrong, and never a stack trace for a file of the user's."""
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False, prog_name="cds-service"))
     except (KnowledgeUnfit, SiteUnfit) as unfit:
         for defect in unfit.defects:
             typer.echo(defect, err=True)
+        raise SystemExit(1) from None
+    except _WrongUse as wrong:
+        typer.echo(_in_a_line(wrong), err=True)
+        raise SystemExit(2) from None
+    except typer.Abort:
+        typer.echo("Nothing was done.", err=True)
         raise SystemExit(1) from None
     except Exception as error:  # its text, and a traceback with it, may quote a chart
         typer.echo(f"unexpected {type(error).__name__} at {place_of(error)}", err=True)

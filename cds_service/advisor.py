@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 from cds_service.clinical.approval import approve
 from cds_service.clinical.consultation import Consultation, Encountered
@@ -40,17 +40,17 @@ from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge
 from cds_service.rendering.cards import write, write_failed
 from cds_service.rendering.dialects import Dialect, dialect_for
-from cds_service.rendering.explanation import heading, sections
+from cds_service.rendering.explanation import heading, sections, spoken_by
 from cds_service.rendering.standing import Standing
 from cds_service.rendering.wording import Wording
 from cds_service.repeats import Repeats
 from cds_service.settings import Site, Terms
+from cds_service.telemetry import span
 
 if TYPE_CHECKING:
     from cds_service.explanations import Explanations
     from cds_service.records.memory import Memory
 
-_EXPLANATION: Final = "How the service thought"
 Outcome = Literal["advised", "nothing", "not-relevant", "failed", "unavailable"]
 
 
@@ -170,6 +170,7 @@ class Advisor:
     def _was_offered(self, who: Encountered, now: datetime) -> bool:
         return self.memory is not None and self.memory.offered(who, now)
 
+    @span("record")
     def _remember(self, advice: Advice, outcome: Outcome) -> None:
         """A call that is none of our business has read no chart, and leaves no row."""
         if outcome not in ("advised", "nothing"):
@@ -184,6 +185,7 @@ class Advisor:
     def _incomplete(self, who: Encountered, now: datetime, dialect: Dialect) -> dict[str, Any]:
         return write_failed(who, self.knowledge, self.wording, self.site, now.date(), dialect)
 
+    @span("render")
     def _written(self, consultation: Consultation, who: Encountered, dialect: Dialect) -> tuple[dict[str, Any], ...]:
         """The cards, with a link to the whole thought where that is kept. Without its store they go out without one."""
 
@@ -195,16 +197,26 @@ class Advisor:
         if self.explanations is None or not consultation.plan.topics:
             return tuple(written())
         place = self.explanations.place(f"{who.hook_instance}|{who.service_id}|{who.patient}|{who.user}", now)
-        cards = written(Link(_EXPLANATION, place.url))
-        knowledge = f"Knowledge {self.knowledge.version}, {self.knowledge.hash}"
+        title = self.wording.explanation["page_title"].fill({})
+        cards = written(Link(title, place.url))
         try:
-            told = [*sections(consultation, cards, self.knowledge.says), ("Knowledge", [knowledge])]
-            self.explanations.keep(place, heading(who), told, now)
+            told = [
+                *sections(consultation, cards, self.wording, self.knowledge),
+                spoken_by(self.knowledge, self.wording),
+            ]
+            self.explanations.keep(
+                place, heading(who, self.wording), told, now, (self.site.language, title, self._note(now))
+            )
         except StoreUnavailable:
             tell(Event.EXPLANATION_NOT_KEPT)  # the cards go out without their link
             cards = written()
         return tuple(cards)
 
+    def _note(self, now: datetime) -> str:
+        """What a reader of an explanation should know first."""
+        return self.wording.explanation["page_note"].fill({"at": now.astimezone(UTC).strftime("%Y-%m-%d %H:%M")})
+
+    @span("evaluate")
     def consult(self, request: HookRequest, chart: Chart, now: datetime, *, offered: bool = False) -> Consultation:
         """
         From chart to plan. Pure: the same request, chart and instant give the same consultation.

@@ -66,6 +66,8 @@ class Event(StrEnum):
     KEYS_REFRESHED = "keys_refreshed"
     KEYS_UNAVAILABLE = "keys_unavailable"
     KEYS_REJECTED = "keys_rejected"
+    INSIGHTS_OPENED = "insights_opened"
+    INSIGHTS_REFUSED = "insights_refused"
     TENANTS_RELOADED = "tenants_reloaded"
     TENANTS_KEPT = "tenants_kept"
 
@@ -126,6 +128,13 @@ KINDS: Final[Mapping[Event, Kind]] = {
     Event.KEYS_REFRESHED: Kind(fields={"count": int}),
     Event.KEYS_UNAVAILABLE: Kind(WARNING, {"error": str}),
     Event.KEYS_REJECTED: Kind(WARNING, {"reason": str}, security=True),
+    # Somebody signed in to read the numbers, or tried to.
+    Event.INSIGHTS_OPENED: Kind(fields={"how": frozenset({"provider", "token"})}, security=True),
+    Event.INSIGHTS_REFUSED: Kind(
+        WARNING,
+        {"reason": frozenset({"id-token", "not-listed", "provider", "session", "state", "token", "token-exchange"})},
+        security=True,
+    ),
     Event.TENANTS_RELOADED: Kind(fields={"count": int, "hash": str}),
     Event.TENANTS_KEPT: Kind(ERROR, {"defects": int}),
 }

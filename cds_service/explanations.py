@@ -51,11 +51,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A heading, and under each title its lines. `told_at` is when the thought was thought."""
+    """
+    A heading, and under each title its lines. `told_at` is when the thought was thought.
+
+    `language` is the one that it is told in, `title` and `note` what stands above it.
+    """
 
     heading: str
     sections: Sections
     told_at: datetime
+    language: str = ""
+    title: str = ""
+    note: str = ""
 
 
 class Explanations:
@@ -100,13 +107,20 @@ class Explanations:
         signature = self._sign(id_, expires)
         return Place(id_, expires, f"{self.base}/consultations/{id_}?expires={expires}&signature={signature}")
 
-    def keep(self, place: Place, heading: str, sections: Sections, now: datetime) -> None:
-        """Keeps it until it expires, in place of an earlier one of the same call. Raises StoreUnavailable."""
-        written = json.dumps([heading, [[title, list(lines)] for title, lines in sections]]).encode()
+    def keep(
+        self, place: Place, heading: str, sections: Sections, now: datetime, above: tuple[str, str, str] = ("", "", "")
+    ) -> None:
+        """
+        Keeps it until it expires, in place of an earlier one of the same call. Raises StoreUnavailable.
+
+        `above` are its language, its title and its note. Nobody waits for the disk: what a loss of power takes along is
+        an explanation, and no record.
+        """
+        written = json.dumps([heading, [[title, list(lines)] for title, lines in sections], *above]).encode()
         sealed = self._fernet.encrypt_at_time(zlib.compress(written, 1), int(now.timestamp()))
         row = {"id": place.id, "expires": place.expires, "sealed": sealed}
         try:
-            with self._database.transaction() as connection:
+            with self._database.transaction(may_wait=True) as connection:
                 gone = (_TABLE.c.expires < int(now.timestamp())) | (_TABLE.c.id == place.id)
                 connection.execute(delete(_TABLE).where(gone))
                 connection.execute(_TABLE.insert().values(row))
@@ -129,11 +143,11 @@ class Explanations:
             raise ExplanationGone
         try:
             opened = self._fernet.decrypt(sealed)
-            heading, sections = json.loads(zlib.decompress(opened))
+            heading, sections, *above = json.loads(zlib.decompress(opened))
             told_at = datetime.fromtimestamp(self._fernet.extract_timestamp(sealed), UTC)
         except (InvalidToken, zlib.error, ValueError):
             raise ExplanationGone from None  # another key, or another hand
-        return Explanation(heading, [(title, lines) for title, lines in sections], told_at)
+        return Explanation(heading, [(title, lines) for title, lines in sections], told_at, *above)
 
     def prune(self, now: datetime) -> int:
         """Removes what has expired, as `keep` does each time. Says how many. Raises StoreUnavailable."""

@@ -27,6 +27,9 @@ ORIGIN: Final = re.compile(
     r"(?!https:.*:443$|http:.*:80$)https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?"
 )
 
+# The language that everything is written in first.
+DEFAULT_LANGUAGE: Final = "en"
+
 # The ways in which EHRs want to be spoken to.
 DialectName = Literal["standard", "epic", "cerner-1.0", "sandbox"]
 
@@ -135,6 +138,7 @@ class Site(BaseModel):
     A site file (TOML). Unknown keys are refused.
 
     `time_zone` is the IANA zone in which a date without a zone is read; without it, the zone of the clock (UTC).
+    `language` is the one that the cards are written in, a folder in `cards/`; "en" is English.
     `tighten` names D rows that this site blocks on although the table lets them be confirmed. `terminology` is a
     folder of the operator's with FHIR ValueSet expansions (SNOMED CT needs a licence).
     `dialect` is how the EHR wants to be spoken to; without it each call shows which. `links`: how the URLs begin that
@@ -149,6 +153,7 @@ class Site(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=120)] = "Unnamed site"
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
     time_zone: str | None = None
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = DEFAULT_LANGUAGE
     protocol: SiteProtocol | None = None
     review: SiteReview | None = None
     ehr: SiteEhr = SiteEhr()
@@ -191,7 +196,7 @@ class Site(BaseModel):
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise SiteUnfit(f"{path}: cannot be read") from error
+            raise SiteUnfit(cannot_be_read(path, error)) from error
         except tomllib.TOMLDecodeError as error:
             raise SiteUnfit(f"{path}: not TOML: {error}") from error
         site = cls.from_table(table, str(path))
@@ -222,6 +227,68 @@ class Terms:
     off: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class SignOn:
+    """
+    How people sign in with the hospital's own provider (OpenID Connect), and who of them is let in.
+
+    `allowed` holds `sub:…`, `email:…` and `group:…`: one that fits is enough.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    allowed: frozenset[str]
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self | None:
+        """None when nothing of it is set. Raises SiteUnfit when it is set by half, or has no place to come back to."""
+        values = {name: environment.get(name, "").strip() for name in _SIGN_ON}
+        if not any(values.values()):
+            return None
+        if missing := [name for name, value in values.items() if not value]:
+            raise SiteUnfit(*(f"{name}: missing, although others of its kind are set" for name in missing))
+        issuer, client_id, client_secret, listed = values.values()
+        if not _ISSUER.fullmatch(issuer):
+            raise SiteUnfit(f"{_SIGN_ON[0]}: not an https URL, as the provider writes it in its tokens")
+        allowed = frozenset(one for text in listed.split(",") if (one := text.strip()))
+        if not allowed or not all(_ALLOWED.fullmatch(one) for one in allowed):
+            raise SiteUnfit(f"{_SIGN_ON[3]}: not sub:…, email:… or group:…, with commas between them")
+        if not environment.get("CDS_PUBLIC_BASE_URL"):
+            raise SiteUnfit("CDS_PUBLIC_BASE_URL: missing: whoever signs in is sent back there")
+        return cls(issuer, client_id, client_secret, allowed)
+
+
+_SIGN_ON: Final = (
+    "CDS_INSIGHTS_OIDC_ISSUER",
+    "CDS_INSIGHTS_OIDC_CLIENT_ID",
+    "CDS_INSIGHTS_OIDC_CLIENT_SECRET",
+    "CDS_INSIGHTS_OIDC_ALLOW",
+)
+_ISSUER: Final = re.compile(r"(?:https://[^\s?#]+|http://(?:localhost|127\.0\.0\.1)(?::\d+)?(?:/[^\s?#]*)?)")
+_ALLOWED: Final = re.compile(r"(?:sub|email|group):\S.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """Who may read /insights: whoever has the token, and whoever signs in. `base_url` is how they reach us."""
+
+    token: str | None = field(default=None, repr=False)
+    sign_on: SignOn | None = None
+    base_url: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Raises SiteUnfit."""
+        base_url = environment.get("CDS_PUBLIC_BASE_URL", "").rstrip("/") or None
+        return cls(_token(environment, "CDS_INSIGHTS_TOKEN"), SignOn.from_environment(environment), base_url)
+
+    @property
+    def named(self) -> bool:
+        """Is anybody named? If not, nobody may read, but where nobody has to say who they are."""
+        return self.token is not None or self.sign_on is not None
+
+
 @dataclass(frozen=True)
 class Settings:
     """
@@ -232,7 +299,9 @@ class Settings:
     thought behind each card is kept for a day, encrypted, at `CDS_EXPLANATIONS` (a path or a URL), and cards link to
     it.
     `CDS_AUDIT_KEY`: 32 bytes in URL-safe base64, under which the audit names patients and users.
-    `CDS_METRICS_TOKEN`: who may read /metrics. `CDS_PUBLIC_BASE_URL`: how callers reach us, and what tokens are for.
+    `CDS_METRICS_TOKEN`: who may read /metrics. `CDS_INSIGHTS_TOKEN`, or `CDS_INSIGHTS_OIDC_ISSUER` with `…_CLIENT_ID`,
+    `…_CLIENT_SECRET` and `…_ALLOW`: who may read /insights. `CDS_PUBLIC_BASE_URL`: how callers reach us, and what
+    tokens are for.
     `debugging` are the variables that would show the inside of this program to whoever calls it.
     """
 
@@ -244,6 +313,7 @@ class Settings:
     audit_key: bytes | None = field(default=None, repr=False)
     metrics_token: str | None = field(default=None, repr=False)
     debugging: tuple[str, ...] = ()
+    insights: Readers = Readers()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -256,9 +326,6 @@ class Settings:
             raise SiteUnfit(
                 "CDS_CORS_ORIGINS: not exact origins with commas between them, such as https://ehr.example.org"
             )
-        token = environment.get("CDS_METRICS_TOKEN") or None
-        if token is not None and not re.fullmatch(r"[\x21-\x7e]{16,256}", token):
-            raise SiteUnfit("CDS_METRICS_TOKEN: not 16 to 256 characters without a blank")
         return cls(
             url or None,
             environment.get("CDS_DATABASE") or cls.database,
@@ -266,8 +333,9 @@ class Settings:
             environment.get("CDS_EXPLANATIONS") or cls.explanations,
             environment.get("CDS_EXPLANATION_KEY") or None,
             _key(environment.get("CDS_AUDIT_KEY") or None),
-            token,
+            _token(environment, "CDS_METRICS_TOKEN"),
             tuple(name for name in _DEBUGGING if environment.get(name, "").lower() not in _OFF),
+            Readers.from_environment(environment),
         )
 
     def fit_for_production(self) -> None:
@@ -288,6 +356,13 @@ _OFF: Final = frozenset({"", "0", "false", "no"})
 _KEY_BYTES: Final = 32
 
 
+def _token(environment: Mapping[str, str], name: str) -> str | None:
+    token = environment.get(name) or None
+    if token is not None and not re.fullmatch(r"[\x21-\x7e]{16,256}", token):
+        raise SiteUnfit(f"{name}: not 16 to 256 characters without a blank")
+    return token
+
+
 def _key(text: str | None) -> bytes | None:
     if text is None:
         return None
@@ -298,6 +373,11 @@ def _key(text: str | None) -> bytes | None:
     if len(key) != _KEY_BYTES:
         raise SiteUnfit("CDS_AUDIT_KEY: not 32 bytes in URL-safe base64")
     return key
+
+
+def cannot_be_read(path: Path, error: OSError | UnicodeDecodeError) -> str:
+    """Why not, in the words of the machine."""
+    return f"{path}: cannot be read: {error.strerror if isinstance(error, OSError) else 'not UTF-8'}"
 
 
 def _in_a_line(where: str, defect: Any) -> str:

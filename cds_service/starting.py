@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,34 @@ from cds_service.advisor import Advisor
 from cds_service.clinical.approval import ceiling_defects, defects
 from cds_service.ehr.gathering import Sources
 from cds_service.errors import KnowledgeUnfit, SiteUnfit
-from cds_service.knowledge import load_knowledge
-from cds_service.rendering.wording import load_wording
+from cds_service.knowledge import Knowledge, load_knowledge
+from cds_service.rendering.languages import in_language
+from cds_service.rendering.wording import Wording
 from cds_service.settings import Site, Terms
 
 if TYPE_CHECKING:
     from cds_service.explanations import Explanations
     from cds_service.records.memory import Memory
+
+
+@dataclass(frozen=True)
+class Library:
+    """The knowledge and the cards that were read already: sites that need no more share them. Raises KnowledgeUnfit."""
+
+    knowledge: Knowledge = field(default_factory=load_knowledge)
+    _spoken: dict[str, tuple[Knowledge, Wording]] = field(default_factory=dict)
+
+    def of(self, site: Site) -> Knowledge:
+        """With the site's own terminology it is another one, and read anew: the operator may have changed it."""
+        return self.knowledge if site.terminology is None else load_knowledge(expansions=site.terminology)
+
+    def spoken(self, language: str, knowledge: Knowledge) -> tuple[Knowledge, Wording]:
+        """The knowledge and the cards in the words of that language. Raises SiteUnfit or KnowledgeUnfit."""
+        if knowledge is not self.knowledge:
+            return in_language(language, knowledge)
+        if language not in self._spoken:
+            self._spoken[language] = in_language(language, knowledge)
+        return self._spoken[language]
 
 
 def advisor_at(
@@ -28,17 +50,20 @@ def advisor_at(
     explanations: Explanations | None = None,
     memory: Memory | None = None,
     terms: Terms = Terms(),  # noqa: B008  (frozen)
+    library: Library | None = None,
 ) -> Advisor:
     """
     The advisor of a site. `forgiven`: the words of a defect that is reported elsewhere. `fhir_servers`: also allowed.
+    Advisors with the same `library` share what was read.
 
     Raises KnowledgeUnfit or SiteUnfit: refused at start, never at the bedside.
     """
-    knowledge = load_knowledge(expansions=site.terminology)
+    library = library or Library()
+    knowledge = library.of(site)
     if unfit := list(ceiling_defects(knowledge)):
         raise KnowledgeUnfit(*unfit)
     if unfit := [line for line in defects(site, knowledge) if forgiven is None or forgiven not in line]:
         raise SiteUnfit(*unfit)
     sources = Sources.of(site, knowledge, fhir_servers)
-    wording = load_wording(knowledge=knowledge)
+    knowledge, wording = library.spoken(site.language, knowledge)
     return Advisor(knowledge, wording, site, clock, sources, explanations, memory=memory, terms=terms)

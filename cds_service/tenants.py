@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cds_service.errors import SiteUnfit
 from cds_service.knowledge import Knowledge
 from cds_service.public_keys import FOR_OTHERS, KeyFault, KeySet, read_key_file
-from cds_service.settings import DEFAULT_SITE, ORIGIN, DialectName, Site
+from cds_service.settings import DEFAULT_SITE, ORIGIN, DialectName, Site, cannot_be_read
 
 AlgorithmName = Literal["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
 
@@ -184,7 +184,7 @@ def _tenants(path: Path) -> tuple[Tenant, ...]:
     try:
         return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).tenant
     except (OSError, UnicodeDecodeError) as error:
-        raise SiteUnfit(f"{path}: cannot be read") from error
+        raise SiteUnfit(cannot_be_read(path, error)) from error
     except tomllib.TOMLDecodeError as error:
         raise SiteUnfit(f"{path}: not TOML: {error}") from error
     except ValidationError as error:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from conftest import NOON, AdvisorOf
 from ehr import request_for
 from encoding import Json, read_cases
 
 from cds_service import __version__
-from cds_service.__main__ import main
+from cds_service.__main__ import app, main
+from cds_service.knowledge.loader import FOLDER
+from cds_service.records import Records
+from cds_service.starting import Library
 
 CASES = {case.id: case for case in read_cases()}
 # Stands for what a patient's chart may hold. No line of an error may have it.
@@ -67,8 +77,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as end:
             main()
-        told = capsys.readouterr()
-        return Done(int(end.value.code or 0), told.out, told.err)
+        told, code = capsys.readouterr(), end.value.code
+        if isinstance(code, str):  # Python prints it, and ends with 1
+            return Done(1, told.out, f"{told.err}{code}\n")
+        return Done(int(code or 0), told.out, told.err)
 
     return command
 
@@ -405,3 +417,257 @@ def test_every_command_explains_itself(command: tuple[str, ...], run: Run) -> No
 
     assert done.code == 0
     assert "Usage" in done.out
+
+
+# ---- Every wrong use: one plain line, and the right exit code
+
+REFUSED, MISTYPED = 1, 2
+NOWHERE = "http://127.0.0.1:9/fhir"
+PLAYED = f"evaluate --fhir-server {NOWHERE}"
+DATABASE = "CDS_DATABASE"
+
+# What is typed (FOLDER is one with good and bad files), how it ends, and words of the one line that says why.
+WRONG_USES: list[tuple[str, int, str]] = [
+    # the command itself
+    ("sirve", MISTYPED, "No such command 'sirve'. Did you mean 'serve'? See: cds-service --help"),
+    ("--versoin", MISTYPED, "No such option: --versoin"),
+    ("audit vacuum", MISTYPED, "No such command 'vacuum'. See: cds-service audit --help"),
+    ("knowledge dif", MISTYPED, "No such command 'dif'"),
+    ("check more", MISTYPED, "unexpected extra argument"),
+    # serve
+    ("serve", REFUSED, "--tenants"),
+    ("serve --insecure --port eighty", MISTYPED, "'--port'"),
+    ("serve --insecure --port 65536", MISTYPED, "65535"),
+    ("serve --insecure --host 192.0.2.1", REFUSED, "loopback"),
+    ("serve --insecure --host nowhere.invalid", REFUSED, "loopback"),
+    ("serve --insecure --site", MISTYPED, "requires an argument"),
+    ("serve --insecure --site FOLDER/nothing.toml", REFUSED, "nothing.toml: cannot be read: No such file"),
+    ("serve --insecure --site FOLDER/empty", REFUSED, "empty: cannot be read: Is a directory"),
+    ("serve --insecure --site FOLDER/latin.toml", REFUSED, "latin.toml: cannot be read: not UTF-8"),
+    ("serve --insecure --site FOLDER/bad.toml", REFUSED, "bad.toml: not TOML"),
+    ("serve --insecure --site FOLDER/empty.toml", REFUSED, "country: Field required"),
+    ("serve --insecure --fhir-server ehr", REFUSED, "--fhir-server 'ehr': not an http or https base URL"),
+    ("serve --insecure --tenants FOLDER/nothing.toml", REFUSED, "nothing.toml: cannot be read: No such file"),
+    ("serve --insecure --tenants FOLDER/empty", REFUSED, "Is a directory"),
+    ("serve --insecure --tenants FOLDER/empty.toml", REFUSED, "tenant: Field required"),
+    ("serve --insecure --tenants FOLDER/bad.toml --site FOLDER/site.toml", REFUSED, "leave out --site"),
+    ("serve --insecure --tenants FOLDER/bad.toml --port 0", REFUSED, "CDS_PUBLIC_BASE_URL"),
+    # demo
+    ("demo --host 192.0.2.1", REFUSED, "loopback"),
+    ("demo --no-browser --language xx", REFUSED, "xx"),
+    ("demo --port x", MISTYPED, "'--port'"),
+    ("demo --no-browser --port TAKEN", REFUSED, "Address already in use"),
+    # check
+    ("check --knowledge FOLDER/nothing", REFUSED, "--knowledge FOLDER/nothing: no such folder"),
+    ("check --knowledge FOLDER/site.toml", REFUSED, "no such folder"),
+    ("check --cards FOLDER/nothing", REFUSED, "--cards FOLDER/nothing: no such folder"),
+    ("check --now yesterday", REFUSED, "--now yesterday: not an instant with a zone"),
+    # doctor
+    ("doctor --site FOLDER/site.toml --tenants FOLDER/bad.toml", MISTYPED, "leave out --site"),
+    ("doctor --port x", MISTYPED, "'--port'"),
+    ("doctor --url cds.example.org", MISTYPED, "--url is not an http or https base URL"),
+    ("doctor --fhir-server ehr", MISTYPED, "--fhir-server is not an http or https base URL"),
+    ("doctor --patient anna", MISTYPED, "--patient needs --fhir-server"),
+    ("doctor --token-env PATH", MISTYPED, "--token-env needs --fhir-server"),
+    (f"doctor --fhir-server {NOWHERE} --token-env NO_SUCH_TOKEN", MISTYPED, "no environment variable"),
+    ("doctor --fhir-server http://ehr.example.org/r4 --token-env PATH", MISTYPED, "over https only"),
+    (f"doctor --fhir-server {NOWHERE} --patient a*b", MISTYPED, "not a FHIR id"),
+    ("doctor --now noon", MISTYPED, "--now noon: not an instant with a zone"),
+    # evaluate
+    ("evaluate", REFUSED, "at least one file"),
+    ("evaluate FOLDER/nothing.json", REFUSED, "nothing.json: No such file"),
+    ("evaluate FOLDER/empty", REFUSED, "empty: Is a directory"),
+    ("evaluate FOLDER/good.json --site FOLDER/nothing.toml", REFUSED, "nothing.toml: cannot be read"),
+    ("evaluate FOLDER/good.json --now 2026-11-23", REFUSED, "not an instant with a zone"),
+    ("evaluate FOLDER/good.json --patient anna", REFUSED, "--patient needs --fhir-server"),
+    ("evaluate FOLDER/good.json --hook order-sign", REFUSED, "--hook needs --fhir-server"),
+    ("evaluate FOLDER/good.json --order caesarean", REFUSED, "--order needs --fhir-server"),
+    ("evaluate FOLDER/good.json --token-env PATH", REFUSED, "--token-env needs --fhir-server"),
+    ("evaluate FOLDER/good.json --service http://cds.example.org", REFUSED, "--service needs --fhir-server"),
+    ("evaluate FOLDER/good.json --save FOLDER", REFUSED, "--save needs --fhir-server"),
+    (PLAYED, REFUSED, "--fhir-server needs --patient"),
+    (f"{PLAYED} FOLDER/good.json", REFUSED, "leave out the files"),
+    ("evaluate --fhir-server ehr --patient anna", REFUSED, "not an http or https base URL"),
+    (f"{PLAYED} --patient anna", REFUSED, "cannot be reached"),
+    (f"{PLAYED} --patient a*b", REFUSED, "not a FHIR id"),
+    (f"{PLAYED} --patient anna --hook order-sing", REFUSED, "hook is none of patient-view"),
+    (f"{PLAYED} --patient anna --hook patient-view --order delivery", REFUSED, "--order is drafted at"),
+    (f"{PLAYED} --patient anna --order tea", REFUSED, "--order is none of delivery"),
+    (f"{PLAYED} --patient anna --token-env NO_SUCH_TOKEN", REFUSED, "no environment variable"),
+    (f"{PLAYED} --patient anna --service cds", REFUSED, "--service is not an http or https base URL"),
+    (f"{PLAYED} --patient anna --service {NOWHERE}", REFUSED, "the service cannot be reached"),
+    (f"{PLAYED} --patient anna --service {NOWHERE} --site FOLDER/site.toml", REFUSED, "leave out --site"),
+    # manual
+    ("manual --site FOLDER/nothing.toml", REFUSED, "nothing.toml: cannot be read"),
+    ("manual --output FOLDER/site.toml", REFUSED, "site.toml: not a folder"),
+    # knowledge diff
+    ("knowledge diff", MISTYPED, "Missing argument 'OLD'. See: cds-service knowledge diff --help"),
+    ("knowledge diff FOLDER/empty", MISTYPED, "Missing argument 'NEW'"),
+    ("knowledge diff FOLDER/nothing FOLDER/empty", MISTYPED, "no knowledge is here"),
+    ("knowledge diff FOLDER/site.toml FOLDER/empty", MISTYPED, "no knowledge is here"),
+    ("knowledge diff KNOWLEDGE KNOWLEDGE --cards FOLDER/nothing FOLDER/empty", MISTYPED, "nothing"),
+    # audit
+    ("audit verify --head latest", REFUSED, "--head: not the head of an audit trail"),
+    ("audit export --format csv", REFUSED, "--format is none of ndjson, fhir"),
+    ("audit export --since november", REFUSED, "--since november: not an instant with a zone"),
+    ("audit prune", MISTYPED, "Missing option '--older-than'"),
+    ("audit prune --older-than forever", REFUSED, "--older-than: not a number of days"),
+    ("audit verify", REFUSED, "CDS_DATABASE: there is no database"),
+    ("audit export", REFUSED, "CDS_DATABASE: there is no database"),
+    ("audit prune --older-than 9d --yes", REFUSED, "CDS_DATABASE: there is no database"),
+]
+
+# The same, with something in the environment that cannot be used.
+WRONG_SETTINGS: list[tuple[str, str, str, str]] = [
+    (DATABASE, "FOLDER/empty", "serve --insecure", "CDS_DATABASE: the database cannot be opened and written"),
+    (DATABASE, "FOLDER/nothing/records.sqlite3", "serve --insecure", "CDS_DATABASE: the database cannot be opened"),
+    (DATABASE, "mysql://db/cds", "serve --insecure", "CDS_DATABASE: neither a path nor"),
+    (DATABASE, "FOLDER/site.toml", "audit verify", "CDS_DATABASE: the database cannot be opened and written"),
+    ("CDS_EXPLANATION_KEY", "secret", "serve --insecure", "CDS_EXPLANATION_KEY: not 32 bytes"),
+    ("CDS_AUDIT_KEY", "secret", "audit export", "CDS_AUDIT_KEY: not 32 bytes"),
+    ("CDS_METRICS_TOKEN", "short", "serve --insecure", "CDS_METRICS_TOKEN: not 16 to 256 characters"),
+    ("CDS_CORS_ORIGINS", "*", "serve --insecure", "CDS_CORS_ORIGINS: not exact origins"),
+    ("CDS_PUBLIC_BASE_URL", "cds", "serve --insecure", "CDS_PUBLIC_BASE_URL: not an http or https URL"),
+    ("OTEL_TRACES_EXPORTER", "zipkin", "serve --insecure", "OTEL_TRACES_EXPORTER: neither otlp"),
+]
+
+
+# What reports on many things at once says it on standard output, each in a line.
+IN_A_REPORT: list[tuple[str, str]] = [
+    ("check --site FOLDER/nothing.toml", "nothing.toml: cannot be read"),
+    ("check --tenants FOLDER/bad.toml", "bad.toml: not TOML"),
+    ("check --knowledge FOLDER/empty", "tables/about.toml: missing"),
+    ("check --cards FOLDER/empty", "blocks.toml: cannot be read"),
+    ("doctor --site FOLDER/nothing.toml --port 0", "FAIL site-file: FOLDER/nothing.toml: cannot be read"),
+    ("doctor --tenants FOLDER/bad.toml --port 0", "FAIL tenants-file: FOLDER/bad.toml: not TOML"),
+    ("doctor --host nowhere.invalid --port 0", "FAIL port: --host nowhere.invalid --port 0: no such host"),
+    ("evaluate FOLDER/site.toml", "site.toml: not JSON"),
+    ("evaluate FOLDER/latin.toml", "latin.toml: the body is not UTF-8"),
+    ("evaluate FOLDER/good.json", "good.json:1: hook is missing"),
+]
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with files of many kinds."""
+    folder = tmp_path_factory.mktemp("shelf")
+    (folder / "empty").mkdir()
+    (folder / "site.toml").write_text(SITE)
+    (folder / "bad.toml").write_text("[protocol")
+    (folder / "empty.toml").write_text("")
+    (folder / "latin.toml").write_bytes(b'name = "\xe9"')
+    (folder / "good.json").write_text("{}")
+    return folder
+
+
+read_once = cache(Library)
+
+
+@pytest.fixture
+def refused(run: Run, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Done]:
+    """Types a line, in a folder where there is no database. Whatever would listen fails at once."""
+    for name in [name for name in os.environ if name.startswith(("CDS_", "OTEL_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(DATABASE, str(shelf / "no-database.sqlite3"))
+    for room in ("starting", "web.opening"):  # what is refused here is refused before or after they are read
+        monkeypatch.setattr(f"cds_service.{room}.Library", read_once)
+    monkeypatch.setattr("webbrowser.open", lambda _: pytest.fail("a browser was opened"))
+
+    def typed(line: str) -> Done:
+        if "--no-browser" not in line:
+            monkeypatch.setattr("cds_service.web.server.serve", lambda *_, **__: pytest.fail("it listens"))
+        words = line.replace("FOLDER", str(shelf)).replace("KNOWLEDGE", str(FOLDER)).split()
+        done = run(*words)
+        (shelf / "no-database.sqlite3").unlink(missing_ok=True)
+        return Done(done.code, done.out, done.err.replace(str(shelf), "FOLDER"))
+
+    return typed
+
+
+@pytest.mark.parametrize(("line", "code", "words"), WRONG_USES, ids=[line for line, *_ in WRONG_USES])
+def test_a_wrong_use_is_one_plain_line(line: str, code: int, words: str, refused: Callable[[str], Done]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = refused(line.replace("TAKEN", str(taken.getsockname()[1])))
+
+    assert (done.code, done.out) == (code, "")
+    (said,) = done.err.splitlines()
+    assert words in said
+    assert "unexpected " not in said.replace("unexpected extra argument", "")
+
+
+@pytest.mark.parametrize(("name", "value", "line", "words"), WRONG_SETTINGS)
+def test_a_wrong_setting_is_one_plain_line(
+    name: str,
+    value: str,
+    line: str,
+    words: str,
+    *,
+    refused: Callable[[str], Done],
+    monkeypatch: pytest.MonkeyPatch,
+    shelf: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(name, value.replace("FOLDER", str(shelf)))
+
+    done = refused(line)
+
+    assert (done.code, done.out) == (1, "")
+    (said,) = done.err.splitlines()
+    assert words in said
+
+
+def test_a_database_that_somebody_holds_is_one_plain_line(
+    refused: Callable[[str], Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = tmp_path / "records.sqlite3"
+    Records.at(str(place)).close()
+    monkeypatch.setenv(DATABASE, str(place))
+    monkeypatch.setattr("cds_service.records._PATIENCE_SECONDS", 0)
+    with closing(sqlite3.connect(place)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+
+        done = refused("audit verify")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "CDS_DATABASE: the database cannot be opened and written\n"
+
+
+@pytest.mark.parametrize(("line", "words"), IN_A_REPORT, ids=[line for line, _ in IN_A_REPORT])
+def test_a_report_says_what_is_wrong_among_its_lines(
+    line: str, words: str, refused: Callable[[str], Done], shelf: Path
+) -> None:
+    done = refused(line)
+
+    assert (done.code, done.err) == (1, "")
+    assert any(words in said.replace(str(shelf), "FOLDER") for said in done.lines), done.out
+
+
+def test_without_a_command_the_help_is_shown(run: Run) -> None:
+    for words in ([], ["audit"], ["knowledge"]):
+        done = run(*words)
+        assert (done.code, done.out) == (MISTYPED, "")
+        assert "Usage" in done.err
+
+
+def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command as it is typed."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+def test_every_option_of_every_command_has_been_used_wrongly() -> None:
+    """A new option has no place to hide: its wrong uses belong into the tables above."""
+    tried = [line for line, *_ in (*WRONG_USES, *IN_A_REPORT)]
+    found = dict(commands(typer.main.get_command(app)))
+    untried = [
+        f"{path} {parameter.opts[0]}"
+        for path, command in found.items()
+        for parameter in command.params
+        if parameter.param_type_name == "option" and not parameter.is_flag
+        if not any(line.startswith(path) and parameter.opts[0] in line.split() for line in tried)
+    ]
+
+    assert set(found) >= {"serve", "doctor", "audit prune", "knowledge diff"}
+    assert untried == []

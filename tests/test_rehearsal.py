@@ -38,7 +38,7 @@ WOMEN = [CASES[id_] for id_ in ("V01", "V10", "V05")]
 AT_NOON = ("--now", NOON.isoformat())
 TOKEN = "token-Zebrafinch4711"  # noqa: S105  (of a server that lives as long as the test)
 VARIABLE = "REHEARSAL_TOKEN"
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "fhir-server.md"
 SITE = """
 name = "Test hospital"
 country = "CN"
@@ -661,9 +661,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(anna: str, run: Run, tmp_pa
 # ---- The papers
 
 
-def test_the_example_of_the_readme_runs(server: str, run: Run) -> None:
-    section = README.read_text().partition("\n## Try it against a FHIR server\n")[2].partition("\n## ")[0]
-    lines: list[str] = re.findall(r"^\.venv/bin/cds-service evaluate (.+)$", section, re.MULTILINE)
+def test_the_example_of_the_page_runs(server: str, run: Run) -> None:
+    lines: list[str] = re.findall(r"^\.venv/bin/cds-service evaluate (.+)$", PAGE.read_text(), re.MULTILINE)
     assert lines
 
     for line in lines:
