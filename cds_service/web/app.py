@@ -29,11 +29,13 @@ from cds_service.events import Event, about, place_of, tell
 from cds_service.hooks.discovery import SPECIFICATION
 from cds_service.hooks.request import HOOKS
 from cds_service.hooks.strict_json import MOST_BYTES, write_json
+from cds_service.settings import Readers
 from cds_service.web.api_page import specification_pages
 from cds_service.web.consultations import consultations
 from cds_service.web.demo import Demo, pages
 from cds_service.web.feedback import take_feedback
 from cds_service.web.house import House
+from cds_service.web.insights import insights_at
 from cds_service.web.metrics import Metrics, metrics_at
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def create_app(
     metrics: Metrics | None = None,
     metrics_token: str | None = None,
     load: Load | None = None,
+    readers: Readers = Readers(),  # noqa: B008  (frozen)
 ) -> Flask:
     """
     The service as a WSGI application: for the tenants of a house, or for everybody by one advisor.
@@ -57,6 +60,7 @@ def create_app(
     With `records` it takes feedback; with a `demo` it plays an EHR at /demo. `origins` are the browser clients that may
     call that one advisor from a page of theirs; none by default. `metrics` are shown at /metrics: to whoever has the
     token, and without one only where nobody has to say who they are. `load` tells when too many wait.
+    With `records`, /insights shows what became of the cards: to `readers`, and without any only there, too.
     """
     house = whom if isinstance(whom, House) else House.open_to_all(whom, origins)
     app = _Door(__name__, static_folder=None, template_folder=None)
@@ -78,6 +82,8 @@ def create_app(
         _let_browsers_in(app, house)
     if metrics is not None and (metrics_token is not None or house.trust is None):
         app.register_blueprint(metrics_at(metrics, metrics_token))
+    if records is not None and (readers.named or house.trust is None):
+        app.register_blueprint(insights_at(records, house, readers))
     if demo is not None:
         app.register_blueprint(pages(demo, advisor))
     return app
@@ -237,12 +243,16 @@ def _reviewed(advisor: Advisor) -> bool:
     return advisor.knowledge.signed or (review is not None and advisor.knowledge.hash.startswith(review.knowledge))
 
 
+_UNREVIEWED_TRANSLATION: Final = "The translation of the cards is not clinically reviewed."
+
+
 def _why_degraded(house: House) -> list[str]:
     """What a clinician should know before trusting the cards. The cards' own footers say the same."""
     advisors = tuple(house.advisors.values())
     shut_out = len(list(house.shut_out()))
     return [
         *([] if all(map(_reviewed, advisors)) else ["The knowledge is not clinically reviewed."]),
+        *([] if all(a.wording.translation_signed for a in advisors) else [_UNREVIEWED_TRANSLATION]),
         *(["A review of the knowledge or of the cards is overdue."] if any(map(_overdue, advisors)) else []),
         *([f"The keys of {shut_out} of {len(advisors)} callers cannot be had."] if shut_out else []),
     ]

@@ -17,12 +17,12 @@ from cds_service.ehr.trust import Trust
 from cds_service.errors import SiteUnfit
 from cds_service.events import Event, listen, tell
 from cds_service.explanations import Explanations
-from cds_service.knowledge import Knowledge, load_knowledge
+from cds_service.knowledge import Knowledge
 from cds_service.records import Records
 from cds_service.records.memory import Memory
 from cds_service.records.pseudonyms import Pseudonyms
 from cds_service.settings import Settings, Site, Terms
-from cds_service.starting import advisor_at
+from cds_service.starting import Library, advisor_at
 from cds_service.tenants import Tenant, TenantsFile
 from cds_service.tenants import defects as tenant_defects
 from cds_service.web.app import create_app
@@ -39,7 +39,7 @@ _AT_ONCE: Final = 16
 
 @dataclass(frozen=True)
 class Shared:
-    """What outlives a change of the tenants file: the stores, the counters, the time, and how much there is to do."""
+    """What outlives a change of the tenants file: the stores, the counters, the time, the load, and what was read."""
 
     settings: Settings
     clock: Callable[[], datetime]
@@ -48,6 +48,7 @@ class Shared:
     explanations: Explanations | None
     metrics: Metrics
     load: Load
+    library: Library = field(default_factory=Library)
 
     @classmethod
     def by(cls, settings: Settings, clock: Callable[[], datetime]) -> Shared:
@@ -56,14 +57,15 @@ class Shared:
 
         Without a key of its own, which production demands, the audit names patients otherwise after each start.
         """
-        knowledge = load_knowledge()
+        library = Library()
         explanations = None
         if settings.explanation_key is not None:
             base = settings.public_base_url or ""
             explanations = Explanations.at(settings.explanations, settings.explanation_key, base)
         pseudonyms = Pseudonyms(settings.audit_key or os.urandom(32))
         records = Records.at(settings.database)
-        return cls(settings, clock, records, pseudonyms, explanations, Metrics(knowledge, ()), Load())
+        metrics = Metrics(library.knowledge, ())
+        return cls(settings, clock, records, pseudonyms, explanations, metrics, Load(), library)
 
     def memory(self, terms: Terms) -> Memory:
         return Memory(self.records.trail, self.pseudonyms, terms)
@@ -107,7 +109,12 @@ class Tenancies:
         terms = Terms(tenant.id, tenant.issuer, tenant.mode == "shadow", frozenset(tenant.off))
         shared = self.shared
         return advisor_at(
-            site, shared.clock, explanations=shared.explanations, memory=shared.memory(terms), terms=terms
+            site,
+            shared.clock,
+            explanations=shared.explanations,
+            memory=shared.memory(terms),
+            terms=terms,
+            library=shared.library,
         )
 
     def _keys_of(self, tenant: Tenant) -> Keys:
@@ -131,7 +138,7 @@ class Opened:
     @contextmanager
     def running(self) -> Iterator[WSGIApplication]:
         stop = listen(self.shared.metrics.hear)
-        _tell_knowledge(load_knowledge())
+        _tell_knowledge(self.shared.library.knowledge)
         try:
             if isinstance(self.app, Reloading):
                 with self.app.watching():
@@ -160,7 +167,12 @@ def opened_to_all(
     """For whoever is on this machine, at one site. Raises SiteUnfit or KnowledgeUnfit."""
     shared, terms = Shared.by(settings, clock), Terms()
     advisor = advisor_at(
-        site, clock, fhir_servers=fhir_servers, explanations=shared.explanations, memory=shared.memory(terms)
+        site,
+        clock,
+        fhir_servers=fhir_servers,
+        explanations=shared.explanations,
+        memory=shared.memory(terms),
+        library=shared.library,
     )
     shared.metrics.tenants = frozenset({terms.tenant})
     return Opened(shared, _app(House.open_to_all(advisor, settings.cors_origins), shared), 1)
@@ -173,6 +185,7 @@ def _app(house: House, shared: Shared) -> WSGIApplication:
         metrics=shared.metrics,
         metrics_token=shared.settings.metrics_token,
         load=shared.load,
+        readers=shared.settings.insights,
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import parse_qsl
+
+from cds_service.ehr.elements import relative
+from cds_service.hooks.strict_json import read_json
 
 Resource = dict[str, Any]
 
@@ -36,13 +39,21 @@ def invented_women() -> tuple[Woman, ...]:
     """The eight women of the demonstration, in the order of their names."""
     shelf = files("cds_service.web") / "patients"
     paths = sorted((path for path in shelf.iterdir() if path.name.endswith(".json")), key=lambda path: path.name)
-    return tuple(Woman(path.name.removesuffix(".json"), json.loads(path.read_text("utf-8"))) for path in paths)
+    return tuple(Woman(path.name.removesuffix(".json"), read_json(path.read_bytes())) for path in paths)
 
 
 def draftable_orders() -> dict[str, Resource]:
     """The orders that the page can draft, by name, each without its patient."""
     shelf: dict[str, Resource] = json.loads((files("cds_service.web") / "orders.json").read_text("utf-8"))
     return shelf
+
+
+def current_stay(chart: Sequence[Resource]) -> str | None:
+    """The id of the stay that goes on, else of the latest that the chart holds; None without one."""
+    stays = [resource for resource in chart if resource["resourceType"] == "Encounter"]
+    goes_on = next((stay for stay in stays if stay.get("status") == "in-progress"), None)
+    stay = goes_on or max(stays, key=happened, default=None)
+    return None if stay is None else str(stay["id"])
 
 
 # --- dates that move with the clock ---------------------------------------------------------------
@@ -99,9 +110,9 @@ def look_up(chart: list[Resource], query: str) -> Resource | None:
     """A FHIR read or search. None: no such resource. An OperationOutcome: this EHR cannot search that way."""
     path, _, parameters = query.partition("?")
     kind, _, id_ = path.partition("/")
-    of_kind = [resource for resource in chart if resource["resourceType"] == kind]
+    of_kind = [resource for resource in chart if resource.get("resourceType") == kind]
     if id_:
-        return next((resource for resource in of_kind if resource["id"] == id_), None)
+        return next((resource for resource in of_kind if resource.get("id") == id_), None)
     return _search(of_kind, parse_qsl(parameters))
 
 
@@ -130,8 +141,8 @@ def happened(resource: Resource) -> str:
     for name in _WHEN:
         if isinstance(at := resource.get(name), dict):
             at = at.get("end") or at.get("start")
-        if at:
-            return str(at)
+        if at and isinstance(at, str):
+            return at
     return ""
 
 
@@ -145,7 +156,7 @@ def _by_reference(*members: str) -> Callable[[Resource, str], bool]:
     """The named member refers to it, whether the query says `Patient/x` or `x`."""
 
     def matches(resource: Resource, value: str) -> bool:
-        targets = {resource[name]["reference"].rpartition("/")[2] for name in members if name in resource}
+        targets = {(relative(resource.get(name)) or "").rpartition("/")[2] for name in members} - {""}
         return not targets.isdisjoint(item.rpartition("/")[2] for item in value.split(","))
 
     return matches
@@ -170,7 +181,7 @@ def _tokens(value: Any) -> Iterator[str]:
                 yield from _tokens(item)
         case {"coding": codings}:
             yield from _tokens(codings)
-        case {"code": code}:
+        case {"code": str(code)}:
             yield code
             yield f"{value.get('system', '')}|{code}"
 

@@ -34,7 +34,7 @@ class FakeAdvisor:
         self.clock = lambda: NOW
         self.site = SimpleNamespace(review=None)
         self.knowledge = SimpleNamespace(signed=False, version="1", hash="sha256:abc", reviews_due={})
-        self.wording = SimpleNamespace(reviews_due={"cards/X": self})
+        self.wording = SimpleNamespace(reviews_due={"cards/X": self}, translation_signed=True)
 
     def discovery(self):
         return {"services": [{"id": "ppd-delivery-order", "hook": "order-select", "description": "…"}]}
