@@ -206,17 +206,21 @@ def test_no_dose_and_no_limit_hides_in_the_code() -> None:
 # ---- The papers
 
 
-def test_the_readme_names_every_setting() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_reference_names_every_setting() -> None:
+    reference = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    named, of_tests = re.compile(r"\bCDS_[A-Z0-9_]*[A-Z0-9]\b"), re.compile(r"\"(CDS_(?:TEST|WRITE)_[A-Z0-9_]+)\"")
     settings = {
-        name for path, text in texts() if path.endswith(".py") for name in re.findall(r"\bCDS_[A-Z0-9_]+\b", text)
+        name
+        for path, text in texts()
+        if path.endswith(".py")
+        for name in (named if path.startswith("cds_service/") else of_tests).findall(text)
     }
 
     assert "CDS_PUBLIC_BASE_URL" in settings
-    assert {name for name in settings if name not in readme} == set()
+    assert {name for name in settings if f"`{name}`" not in reference} == set()
 
 
-def test_the_readme_names_every_service_and_every_command() -> None:
+def test_the_readme_names_every_service_and_leads_to_every_command() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
 
     for service in HOOKS:
@@ -224,6 +228,7 @@ def test_the_readme_names_every_service_and_every_command() -> None:
         assert service.hook in readme
     for command in ("serve", "check", "evaluate", "demo"):
         assert f"cds-service {command}" in readme
+    assert "(docs/reference/command-line.md)" in readme
 
 
 def test_every_link_of_the_papers_leads_somewhere() -> None:
