@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -115,6 +116,8 @@ def evaluate(
     `tell` gets what is printed for each; `went` the bytes that were worked off, for a progress bar.
     """
     failed = 0
+    gc.collect()
+    gc.freeze()  # as in web/server.py: what was read at start stays
     for asked in requests:
         explained = explain(asked, advisor)
         failed += explained.error is not None
@@ -126,15 +129,24 @@ def evaluate(
 @dataclass(frozen=True, slots=True)
 class Explained:
     """
-    What is told about one request: as a line of JSON and as text. `answer` is what a caller would get over HTTP.
+    What is told about one request: as a line of JSON or as text, of which one is asked for. `answer` is what a caller
+    would get over HTTP.
 
     `error` says in a line what was wrong with the request, if anything. Then `answer` is an OperationOutcome.
     """
 
-    line: dict[str, Any]
-    text: str
+    as_line: Callable[[], dict[str, Any]]
+    as_text: Callable[[], str]
     answer: dict[str, Any]
     error: str | None = None
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return self.as_line()
+
+    @property
+    def text(self) -> str:
+        return self.as_text()
 
 
 def explain(asked: Asked, advisor: Advisor) -> Explained:
@@ -149,11 +161,14 @@ def explain(asked: Asked, advisor: Advisor) -> Explained:
     except Exception as unexpected:  # one bad request must not end the batch, and no value of it is told
         error, code = f"unexpected {type(unexpected).__name__}", ServiceError.code
     else:
-        line = as_json(advice.consultation, advice.who, advice.cards)
-        text = as_text(advice.consultation, advice.who, advice.cards, advisor.wording, advisor.knowledge)
-        return Explained(line, text, {"cards": list(advice.cards)})
+        thought = advice.consultation, advice.who, advice.cards
+        return Explained(
+            lambda: as_json(*thought),
+            lambda: as_text(*thought, advisor.wording, advisor.knowledge),
+            {"cards": list(advice.cards)},
+        )
     line = {"hookInstance": instance, "service": None, "error": error}
-    return Explained(line, f"{asked.where}: {error}", operation_outcome(code, error), error)
+    return Explained(lambda: line, lambda: f"{asked.where}: {error}", operation_outcome(code, error), error)
 
 
 def _instance(body: object) -> str | None:
