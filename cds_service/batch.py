@@ -116,14 +116,23 @@ def evaluate(
     `tell` gets what is printed for each; `went` the bytes that were worked off, for a progress bar.
     """
     failed = 0
-    gc.collect()
-    gc.freeze()  # as in web/server.py: what was read at start stays
-    for asked in requests:
-        explained = explain(asked, advisor)
-        failed += explained.error is not None
-        tell(write_json(explained.line).decode() if as_lines else explained.text)
-        went(asked.size)
+    with _what_is_there_stays():
+        for asked in requests:
+            explained = explain(asked, advisor)
+            failed += explained.error is not None
+            tell(write_json(explained.line).decode() if as_lines else explained.text)
+            went(asked.size)
     return failed
+
+
+@contextmanager
+def _what_is_there_stays() -> Iterator[None]:
+    """The collector does not go through the knowledge again and again, as in web/server.py."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @dataclass(frozen=True, slots=True)
