@@ -16,7 +16,7 @@ from threading import local
 from servers import Ehr, Server
 
 CONNECTIONS = 4
-CALLERS_AT_A_RATE = 96
+CALLERS_AT_A_RATE = 256
 
 
 @dataclass
