@@ -46,11 +46,18 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the safety suites have counted, a line each."""
+    """What the safety suites have counted, a line each; and in one line what was left out for want of a program."""
     for report in terminalreporter.stats.get("passed", ()):
         for name, line in report.user_properties:
             if name == "safety":
                 terminalreporter.write_line(str(line))
+    why = [str(report.longrepr[-1]) for report in terminalreporter.stats.get("skipped", ())]
+    without = {
+        wanted: sum(word in reason for reason in why)
+        for wanted, word in (("Chromium", "no browser"), ("Node and npm", "npm is missing"))
+    }
+    if missing := [f"{count} for want of {wanted}" for wanted, count in without.items() if count]:
+        terminalreporter.write_line(f"Left out: tests or modules, {', '.join(missing)}. CI leaves nothing out.")
 
 
 @pytest.fixture(scope="session")
