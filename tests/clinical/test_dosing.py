@@ -179,6 +179,16 @@ def test_it_is_rounded_down_from_the_exact_number(id_: str, kg: str, mg: str) ->
     assert str(dose_of(kg, id_).dose_mg) == mg
 
 
+@pytest.mark.parametrize(
+    ("kg", "exact", "capped"),
+    [("72.4", "14.48", False), ("99.999", "19.999", False), ("100", "20", False), ("100.001", "20", True)],
+)
+def test_the_dose_tells_its_exact_number_and_whether_the_weight_was_capped(kg: str, exact: str, capped: bool) -> None:
+    dose = dose_of(kg, ESK)
+
+    assert (dose.exact_mg, dose.capped) == (Decimal(exact), capped)
+
+
 @pytest.mark.parametrize(("id_", "mg", "unrounded"), [(ESK, "20.0", "20"), (KET, "50.0", "50")])
 def test_nobody_counts_as_more_than_the_cap(id_: str, mg: str, unrounded: str) -> None:
     at_the_cap = dose_of("100", id_)
