@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from functools import cache
@@ -58,6 +61,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     }
     if missing := [f"{count} for want of {wanted}" for wanted, count in without.items() if count]:
         terminalreporter.write_line(f"Left out: tests or modules, {', '.join(missing)}. CI leaves nothing out.")
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """axe-core, installed in a folder of its own as locked. Where a change is about to land, it fails without npm."""
+    if not shutil.which("npm") and os.environ.get("CI") != "true":
+        pytest.skip("npm is missing: axe-core is not asked")
+    folder = tmp_path_factory.mktemp("npm")
+    for file in (Path(__file__).parent / "web" / "npm").iterdir():
+        shutil.copy(file, folder)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--cache", "cache"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return (folder / "node_modules/axe-core/axe.min.js").read_text("utf-8")
 
 
 @pytest.fixture(scope="session")

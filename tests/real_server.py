@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -114,14 +115,14 @@ def _put(session: requests.Session, base: str, resources: Iterable[Json]) -> Non
 # ---- Servers of our own
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler, ABC):
     """Answers with what `page` returns. Says nothing on the way."""
 
     protocol_version: ClassVar[str] = "HTTP/1.1"
 
+    @abstractmethod
     def page(self, body: bytes) -> tuple[int, str, bytes]:
         """Status, content type and body of the answer to this request, of which `body` is the body."""
-        raise NotImplementedError
 
     def _answer(self) -> None:
         status, kind, body = self.page(self.rfile.read(int(self.headers.get("Content-Length") or 0)))

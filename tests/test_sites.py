@@ -26,6 +26,7 @@ from cds_service.knowledge import Knowledge
 from cds_service.rendering.wording import Wording
 from cds_service.repeats import Repeats
 from cds_service.settings import LocalMeaning, Orderable, Role, Site, SiteEhr, SiteFeedback, SiteProtocol, SiteReview
+from cds_service.starting import Library, advisor_at
 from cds_service.web.app import create_app
 
 BY_ID = {case.id: case for case in read_cases()}
@@ -403,3 +404,19 @@ def test_what_is_remembered_holds_no_words_of_a_chart_and_is_bounded(at: At, now
     assert len(repeats._shown) == 3
     assert all(isinstance(digest, bytes) and len(digest) == 16 for digest in repeats._shown)
     assert {instance for instance, _ in repeats._shown.values()} == {body["hookInstance"]}
+
+
+# ---- What sites share
+
+
+def test_sites_share_what_was_read_unless_one_has_a_terminology_of_its_own(now: datetime, tmp_path: Path) -> None:
+    library = Library()
+    first, second, own = (
+        advisor_at(site, lambda: now, library=library)
+        for site in (Site(country="CN"), Site(country="DE"), Site(country="CN", terminology=tmp_path))
+    )
+
+    assert first.knowledge is second.knowledge
+    assert first.wording is second.wording
+    assert own.knowledge is not first.knowledge
+    assert own.knowledge.hash == first.knowledge.hash

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 IN_CI = os.environ.get("CI") == "true"
 PATIENCE_MS = 10_000
 SCREENSHOTS = os.environ.get("CDS_TEST_SCREENSHOTS")
-NPM = Path(__file__).parent / "npm"
 expect.set_options(timeout=PATIENCE_MS)
 
 if not CHROMIUM.exists() and not IN_CI:
@@ -480,20 +478,6 @@ def test_a_keyboard_is_enough(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".dismissed")).to_have_count(1)
     expect(page.get_by_role("button", name="Show again")).to_be_focused()
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """axe-core, installed in a folder of its own as locked. Where a change is about to land, it fails without npm."""
-    if not shutil.which("npm") and not IN_CI:
-        pytest.skip("npm is missing: axe-core is not asked")
-    folder = tmp_path_factory.mktemp("npm")
-    for file in NPM.iterdir():
-        shutil.copy(file, folder)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--cache", "cache"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2_000:]
-    return (folder / "node_modules/axe-core/axe.min.js").read_text("utf-8")
 
 
 GRAVE = """

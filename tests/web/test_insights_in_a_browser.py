@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,7 +21,6 @@ from cds_service.web.app import create_app
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 IN_CI = os.environ.get("CI") == "true"
 PATIENCE_MS = 20_000
-NPM = Path(__file__).parent / "npm"
 TOKEN = "a-token-for-the-numbers"  # noqa: S105  (of this test alone)
 DESK, PHONE = ViewportSize(width=1280, height=900), ViewportSize(width=375, height=812)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -89,20 +86,6 @@ def test_the_whole_way_without_a_script_and_with_the_keyboard(browser: Browser, 
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Operator's token")).to_be_visible()
     context.close()
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """axe-core, installed in a folder of its own as locked. Where a change is about to land, it fails without npm."""
-    if not shutil.which("npm") and not IN_CI:
-        pytest.skip("npm is missing: axe-core is not asked")
-    folder = tmp_path_factory.mktemp("npm")
-    for file in NPM.iterdir():
-        shutil.copy(file, folder)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--cache", "cache"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2_000:]
-    return (folder / "node_modules/axe-core/axe.min.js").read_text("utf-8")
 
 
 FAULTS = """
