@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from cds_service.errors import RequestUnreadable, ServiceError, operation_outcom
 from cds_service.hooks.request import parse_request
 from cds_service.hooks.strict_json import read_json, write_json
 from cds_service.rendering.explanation import as_json, as_text
+from cds_service.starting import what_is_there_stays
 
 STDIN: Final = Path("-")
 # A file is the user's own: a whole chart may stand in one line.
@@ -116,23 +116,13 @@ def evaluate(
     `tell` gets what is printed for each; `went` the bytes that were worked off, for a progress bar.
     """
     failed = 0
-    with _what_is_there_stays():
+    with what_is_there_stays():
         for asked in requests:
             explained = explain(asked, advisor)
             failed += explained.error is not None
             tell(write_json(explained.line).decode() if as_lines else explained.text)
             went(asked.size)
     return failed
-
-
-@contextmanager
-def _what_is_there_stays() -> Iterator[None]:
-    """The collector does not go through the knowledge again and again, as in web/server.py."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Tokens:
         """
         row = {"digest": digest_of(issuer, jti), "until": math.ceil(until.timestamp())}
         with or_unavailable(_STORE, "checked"), self._database.transaction(may_wait=True) as connection:
-            first = self._spend.run(connection, row).first() is not None
+            first = self._spend.run(connection, row).fetchone() is not None
         self._tidy(now)
         return first
 

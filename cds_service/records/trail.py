@@ -133,7 +133,7 @@ class Trail:
         """Adds a row at the end, whoever else is adding. When this returns, it has been committed."""
         with or_unavailable(_STORE, "written"), self._database.transaction() as connection:
             self._database.one_at_a_time(connection, "audit trail")
-            last: Any = self._last.run(connection).first()
+            last = self._last.run(connection).fetchone()
             row = audit_row(entry, Head(*last) if last is not None else _anchor(connection))
             self._add.run(connection, row)
         head = _head_of(row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ from waitress.server import create_server
 
 from cds_service.events import Event, tell
 from cds_service.hooks.strict_json import MOST_BYTES
+from cds_service.starting import what_is_there_stays
 from cds_service.web.load import Load
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS = 20
 # Above this many connections others wait in the backlog of the machine. Each costs a descriptor and a buffer.
 _MOST_CONNECTIONS = 400
+# A chart of 35 KB is heard in one piece, not in five.
+_HEARD_AT_ONCE = 64 * 1024
 
 
 def serve(
@@ -53,6 +55,7 @@ def serve(
         sockets=[listening],
         threads=threads,
         connection_limit=_MOST_CONNECTIONS,
+        recv_bytes=_HEARD_AT_ONCE,
         ident=None,
         asyncore_use_poll=True,
         max_request_body_size=2 * MOST_BYTES,
@@ -61,10 +64,7 @@ def serve(
     if load is not None:
         load.waiting = lambda: len(server.task_dispatcher.queue)
     opened(_url(host, listening))
-    # What was read at start stays for good. To look through it for what has died held up every caller for 0.1 s.
-    gc.collect()
-    gc.freeze()
-    with _leaving() as asked_to_leave:
+    with what_is_there_stays(), _leaving() as asked_to_leave:
         sys.stdout.write(announce.format(url=_url(host, listening)) + "\n")
         sys.stdout.flush()
         while not asked_to_leave:
