@@ -39,6 +39,7 @@ _WEAKER: Final[Mapping[tuple[str, str], tuple[object, ...]]] = {
     ("inputs", "after_birth"): ("block", "confirm", "not needed"),
     ("inputs", "may_be_absent"): (False, True),
     ("medicines", "active"): (True, False),
+    ("medicines", "ended"): (True, False),
     ("medicines", "prn_only"): (False, True),
     ("medicines", "this_encounter"): (False, True),
     ("conditions", "severe_only"): (False, True),
@@ -55,13 +56,14 @@ _GONE_LOOSENS: Final = frozenset({
     "risk.safety", "risk.high", "risk.elevated", "risk.not_indicated",
     "conditions.row", "medicines.row", "observations.row", "screens.instrument",
     "conditions.row.concepts", "medicines.row.concepts", "observations.row.concepts", "conditions.severity_words",
-    "protocols.protocol.not_marketed_in", "order_check.words.bolus", "order_check.absolute",
+    "protocols.protocol.not_marketed_in", "order_check.words.bolus", "order_check.words.repeated",
+    "order_check.absolute",
     "topics.topic", "topics.topic.hooks", "wording.banned", "wording.banned.words", "do_not_use.forbidden",
     "orders.start_check", "orders.watch", "evidence.harm", "evidence.not_checked",
 })  # fmt: skip
 _NEW_LOOSENS: Final = frozenset({
     "risk.reassuring", "protocols.protocol", "conditions.row.unless", "medicines.row.unless", "conditions.negations",
-    "conditions.past_words", "order_check.words.negations",
+    "conditions.past_words", "order_check.words.negations", "order_check.words.once",
 })  # fmt: skip
 # Words of which any other lets more through: what counts ever, by any route, for any reason.
 _WIDEST: Final[Mapping[tuple[str, str], tuple[object, ...]]] = {

@@ -182,12 +182,12 @@ def active(resource: Json, **more: Any) -> Json:
 # 36 mg of ketamine (36.2). 10 % of 14 mg is 12.6 to 15.4 mg, 10 % of 36 mg is 32.4 to 39.6 mg.
 
 COMPUTED = {
-    (ESK, 72.4): "14.0 mg",
-    (ESK, 50): "10.0 mg",
-    (ESK, 100): "20.0 mg",
-    (KET, 72.4): "36.0 mg",
-    (KET, 60): "30.0 mg",
-    (KET, 100): "50.0 mg",
+    (ESK, 72.4): "14 mg",
+    (ESK, 50): "10 mg",
+    (ESK, 100): "20 mg",
+    (KET, 72.4): "36 mg",
+    (KET, 60): "30 mg",
+    (KET, 100): "50 mg",
 }
 DOSE_IDS = (
     "no_total", "dose_differs", "times_too_high", "times_too_low", "mg_for_mg_per_kg", "mg_per_kg_for_mg",
@@ -202,7 +202,7 @@ WHAT = {
     "no_total": "total dose",
     "above_limit": "dose",
     "above_limit_per_kg": "dose per kg",
-    "strength_error": "dose and volume",
+    "strength_error": "strength",
     "dose_range": "dose",
     "other_medicine": "medicine",
     "medicine_unclear": "medicine",
@@ -216,13 +216,13 @@ WHAT = {
 }
 PROTOCOL = {
     **dict.fromkeys(TIME_IDS, "40 to 60 min"),
-    "strength_error": "one and the same dose",
+    "strength_error": "equal",
     "dose_range": "one dose",
     "not_iv": "intravenous",
     "repeats": "at most 1",
     "repeatable": "at most 1",
     "second_order": "one",
-    "no_monitoring": "orders for oxygen saturation and blood pressure",
+    "no_monitoring": "SpO2 and blood pressure orders",
 }
 STRENGTH = {ESK: "5 mg/mL", KET: "10 mg/mL"}
 LIMIT = {
@@ -230,7 +230,7 @@ LIMIT = {
     KET: {"above_limit": "at most 50 mg", "above_limit_per_kg": "at most 0.75 mg/kg"},
 }
 # These say the same whatever the draft.
-NO_MONITORING = {"no_monitoring": "not complete"}
+NO_MONITORING = {"no_monitoring": "incomplete"}
 SECOND = {"second_order": "more than one of ketamine or esketamine"}
 REPEATABLE = {"repeatable": "repeated, or as needed"}
 BOLUS = {"bolus": "bolus"}
@@ -281,7 +281,8 @@ class Row:
         if id_ in LIMIT[self.limits]:
             return LIMIT[self.limits][id_]
         if id_ in DOSE_IDS:
-            return COMPUTED[self.site, self.kg] if self.dosed else "a computed dose"
+            of = f" {self.site}" if "other_medicine" in self.finds else ""  # or it would read as a dose converted
+            return f"{COMPUTED[self.site, self.kg]}{of}" if self.dosed else "a computed dose"
         if id_ in {"other_medicine", "medicine_unclear"}:
             return self.site
         return STRENGTH[self.site] if id_ in {"other_strength", "strength_unclear"} else PROTOCOL[id_]
@@ -333,10 +334,10 @@ DOSES = [
     Row("ketamine 39.7 mg", draft(dose(39.7), medicine=KETAMINE), {"dose_differs": "39.7 mg"}, **OF_KETAMINE),
     Row("0.2 mg/kg", PER_KG, {}),
     Row("200 mcg/kg, spelled", draft({"doseQuantity": {"value": 200, "unit": "mcg/kg"}}), {}),
-    Row("0.174 mg/kg", draft(dose(0.174, "mg/kg")), {"dose_differs": "0.174 mg/kg = 12.598 mg"}),
+    Row("0.174 mg/kg", draft(dose(0.174, "mg/kg")), {"dose_differs": "0.174 mg/kg = 12.597 mg"}),
     Row("0.175 mg/kg", draft(dose(0.175, "mg/kg")), {}),
     Row("0.212 mg/kg", draft(dose(0.212, "mg/kg")), {}),
-    Row("0.213 mg/kg", draft(dose(0.213, "mg/kg")), {"dose_differs": "0.213 mg/kg = 15.421 mg"}),
+    Row("0.213 mg/kg", draft(dose(0.213, "mg/kg")), {"dose_differs": "0.213 mg/kg = 15.422 mg"}),
     Row("a range up to the dose", draft({"doseRange": {"low": q(10, "mg"), "high": q(14, "mg")}}),
         {"dose_range": "a range up to 14 mg"}),
     Row("a range up to 28 mg", draft({"doseRange": {"low": q(14, "mg"), "high": q(28, "mg")}}),
@@ -377,14 +378,14 @@ LIMITS = [
         site=NO_PROTOCOL, watched=()),
     Row("no protocol: the volume holds another dose",
         drawn_from(25, 1, typed("ordered", dose(14)), typed("admin-amount", dose(2.8, "mL"))),
-        {"strength_error": "14 mg, but 2.8 mL of 25 mg/mL hold 70 mg"}, site=NO_PROTOCOL),
+        {"strength_error": "2.8 mL of 25 mg/mL hold 70 mg, not 14 mg"}, site=NO_PROTOCOL),
 ]  # fmt: skip
 
 SLIPS = [
     ten_times("140", "1.934", 10),
-    ten_times("1400", "19.337", 100),
-    ten_times("14000", "193.37", 1000),
-    ten_times("360", "4.972", 10, limits=KET),
+    ten_times("1400", "19.338", 100),
+    ten_times("14000", "193.371", 1000),
+    ten_times("360", "4.973", 10, limits=KET),
     ten_times("3600", "49.724", 100, limits=KET),
     Row("1.4 mg", draft(dose(1.4)), {"times_too_low": "1.4 mg, computed dose divided by 10"}),
     Row("0.14 mg", draft(dose(0.14)), {"times_too_low": "0.14 mg, computed dose divided by 100"}),
@@ -423,11 +424,11 @@ MEDICINES = [
     Row("ketamine at the esketamine dose, site of ketamine", draft(dose(14), medicine=KETAMINE),
         {"dose_differs": "14 mg"}, **OF_KETAMINE),
     Row("esketamine at the ketamine dose, site of ketamine", draft(dose(36)),
-        {"above_limit": "36 mg", "above_limit_per_kg": "0.497 mg/kg", "other_medicine": "esketamine"}, site=KET),
+        {"above_limit": "36 mg", "above_limit_per_kg": "0.498 mg/kg", "other_medicine": "esketamine"}, site=KET),
     Row("esketamine at its own dose, site of ketamine", draft(dose(14)),
         {"other_medicine": "esketamine", "dose_differs": "14 mg"}, site=KET),
     Row("esketamine at the ketamine dose, site of esketamine", draft(dose(36)),
-        {"above_limit": "36 mg", "above_limit_per_kg": "0.497 mg/kg", "dose_differs": "36 mg"}),
+        {"above_limit": "36 mg", "above_limit_per_kg": "0.498 mg/kg", "dose_differs": "36 mg"}),
     Row("both named", draft(dose(14), medicine=BOTH), UNCLEAR),
     Row("both named, the stricter limit holds", draft(dose(20.1), medicine=BOTH),
         {"above_limit": "20.1 mg"} | UNCLEAR, kg=100),
@@ -438,9 +439,9 @@ ROUTES = [
     Row("IV in words", draft(dose(14), route={"text": "i.v."}), {}),
     Row("IV in the text of the dosage only", draft(dose(14), route=None, text="IV infusion"), {}),
     Row("into a central vein", draft(dose(14), route=snomed("418114005")), {}),
-    Row("into a muscle", draft(dose(14), route=MUSCLE), {"not_iv": "another route"}),
-    Row("under the skin", draft(dose(14), route=SKIN_DEEP), {"not_iv": "another route"}),
-    Row("by mouth", draft(dose(14), route=MOUTH), {"not_iv": "another route"}),
+    Row("into a muscle", draft(dose(14), route=MUSCLE), {"not_iv": "not intravenous"}),
+    Row("under the skin", draft(dose(14), route=SKIN_DEEP), {"not_iv": "not intravenous"}),
+    Row("by mouth", draft(dose(14), route=MOUTH), {"not_iv": "not intravenous"}),
     Row("intrathecal", draft(dose(14), route=SPINE), {"not_iv": "neuraxial"}),
     Row("no route", draft(dose(14), route=None), {"not_iv": "not stated"}),
     Row("a route that nobody understands", draft(dose(14), route={"text": "via the usual way"}),
@@ -465,7 +466,7 @@ TIMES = [
     Row("1 h", draft(dose(14), repeat=lasting(1, "h")), {}),
     Row("half an hour", draft(dose(14), repeat=lasting(0.5, "h")), {"too_short": "30 min"}),
     Row("2400 s", draft(dose(14), repeat=lasting(2400, "s")), {}),
-    Row("2399 s", draft(dose(14), repeat=lasting(2399, "s")), {"too_short": "39.983 min"}),
+    Row("2399 s", draft(dose(14), repeat=lasting(2399, "s")), {"too_short": "39.9 min"}),
     Row("40 to 60 min", draft(dose(14), repeat=lasting(40, durationMax=60)), {}),
     Row("40 to 61 min", draft(dose(14), repeat=lasting(40, durationMax=61)), {"too_long": "61 min"}),
     Row("39 to 61 min", draft(dose(14), repeat=lasting(39, durationMax=61)), {"too_short": "39 min"}),
@@ -476,12 +477,12 @@ TIMES = [
     Row("14 mg per 39 min", draft(dose(14), per(14, "mg", 39), repeat=None), {"too_short": "39 min"}),
     Row("21 mg/h", draft(dose(14), rate(21, "mg/h"), repeat=None), {}),
     Row("14 mg/h takes 60 min", draft(dose(14), rate(14, "mg/h"), repeat=None), {}),
-    Row("13.9 mg/h", draft(dose(14), rate(13.9, "mg/h"), repeat=None), {"too_long": "60.432 min"}),
+    Row("13.9 mg/h", draft(dose(14), rate(13.9, "mg/h"), repeat=None), {"too_long": "60.5 min"}),
     Row("350 mcg/min", draft(dose(14), {"rateQuantity": {"value": 350, "unit": "mcg/min"}}, repeat=None), {}),
     Row("30 mL/h of 20 mL", draft(dose(14), rate(30, "mL/h"), repeat=None, **TEXT_20), {}),
-    Row("31 mL/h of 20 mL", draft(dose(14), rate(31, "mL/h"), repeat=None, **TEXT_20), {"too_short": "38.71 min"}),
+    Row("31 mL/h of 20 mL", draft(dose(14), rate(31, "mL/h"), repeat=None, **TEXT_20), {"too_short": "38.7 min"}),
     Row("20 mL/h of 20 mL", draft(dose(14), rate(20, "mL/h"), repeat=None, **TEXT_20), {}),
-    Row("19.9 mL/h of 20 mL", draft(dose(14), rate(19.9, "mL/h"), repeat=None, **TEXT_20), {"too_long": "60.302 min"}),
+    Row("19.9 mL/h of 20 mL", draft(dose(14), rate(19.9, "mL/h"), repeat=None, **TEXT_20), {"too_long": "60.4 min"}),
     Row("30 mL/h of nobody knows how much", draft(dose(14), rate(30, "mL/h"), repeat=None), NO_TIME),
     Row("30 mL/h of what is drawn up", drawn_from(5, 1, dose(14), rate(30, "mL/h"), repeat=None),
         {"too_short": "5.6 min"}),
@@ -502,11 +503,11 @@ RATES_PER_KG = [
     Row("5 mcg/kg/min for 60 min: 0.3 mg/kg, 21.72 mg", draft(rate(5, "ug/kg/min"), repeat=lasting(60)),
         {"above_limit": "21.72 mg", "dose_differs": "21.72 mg"}),
     Row("5.1 mcg/kg/min for 60 min", draft(rate(5.1, "ug/kg/min"), repeat=lasting(60)),
-        {"above_limit": "22.154 mg", "above_limit_per_kg": "0.306 mg/kg", "dose_differs": "22.154 mg"}),
+        {"above_limit": "22.155 mg", "above_limit_per_kg": "0.306 mg/kg", "dose_differs": "22.155 mg"}),
     Row("5 mcg/kg/min for 40 to 60 min: the longest counts",
         draft(rate(5, "ug/kg/min"), repeat=lasting(40, durationMax=60)),
         {"above_limit": "21.72 mg", "dose_differs": "21.72 mg"}),
-    Row("4.3 mcg/kg/min for 40 min", draft(rate(4.3, "ug/kg/min")), {"dose_differs": "12.453 mg"}),
+    Row("4.3 mcg/kg/min for 40 min", draft(rate(4.3, "ug/kg/min")), {"dose_differs": "12.452 mg"}),
     Row("50 mcg/kg/min for 40 min", draft(rate(50, "ug/kg/min")),
         {"above_limit": "144.8 mg", "above_limit_per_kg": "2 mg/kg",
          "times_too_high": "144.8 mg, 10 times the computed dose"}),
@@ -516,11 +517,11 @@ RATES_PER_KG = [
         {"above_limit": "28 mg", "above_limit_per_kg": "0.387 mg/kg", "dose_differs": "28 mg"}),
     Row("0.2 mg/kg at 5 mcg/kg/min", draft(dose(0.2, "mg/kg"), rate(5, "ug/kg/min"), repeat=None), {}),
     Row("0.2 mg/kg at 5.2 mcg/kg/min", draft(dose(0.2, "mg/kg"), rate(5.2, "ug/kg/min"), repeat=None),
-        {"too_short": "38.462 min"}),
+        {"too_short": "38.4 min"}),
     Row("0.2 mg/kg at 0.362 mg/min", draft(dose(0.2, "mg/kg"), rate(0.362, "mg/min"), repeat=None), {}),
     Row("0.2 mg/kg at 0.363 mg/min", draft(dose(0.2, "mg/kg"), rate(0.363, "mg/min"), repeat=None),
-        {"too_short": "39.89 min"}),
-    Row("14 mg at 5 mcg/kg/min", draft(dose(14), rate(5, "ug/kg/min"), repeat=None), {"too_short": "38.674 min"}),
+        {"too_short": "39.8 min"}),
+    Row("14 mg at 5 mcg/kg/min", draft(dose(14), rate(5, "ug/kg/min"), repeat=None), {"too_short": "38.6 min"}),
     Row("14 mg at 4.8 mcg/kg/min", draft(dose(14), rate(4.8, "ug/kg/min"), repeat=None), {}),
     Row("12.5 mcg/kg/min of ketamine for 40 min", draft(rate(12.5, "ug/kg/min"), medicine=KETAMINE), {},
         **OF_KETAMINE),
@@ -552,24 +553,24 @@ VOLUMES = [
     Row("14 mg in 2.8 mL of 5 mg/mL", drawn_from(5, 1, *amounts(dose(14), dose(2.8, "mL"))), {}),
     Row("14 mg in 3.08 mL of 5 mg/mL, 10 % more", drawn_from(5, 1, *amounts(dose(14), dose(3.08, "mL"))), {}),
     Row("14 mg in 3.09 mL of 5 mg/mL", drawn_from(5, 1, *amounts(dose(14), dose(3.09, "mL"))),
-        {"strength_error": "14 mg, but 3.09 mL of 5 mg/mL hold 15.45 mg"}),
+        {"strength_error": "3.09 mL of 5 mg/mL hold 15.45 mg, not 14 mg"}),
     Row("14 mg in 2.8 mL of 25 mg/mL", drawn_from(25, 1, *amounts(dose(14), dose(2.8, "mL"))),
-        {"strength_error": "14 mg, but 2.8 mL of 25 mg/mL hold 70 mg", "other_strength": "25 mg/mL"}),
+        {"strength_error": "2.8 mL of 25 mg/mL hold 70 mg, not 14 mg", "other_strength": "25 mg/mL"}),
     Row("14 mg in 20 mL of 5 mg/mL: what runs in", drawn_from(5, 1, *amounts(dose(14), dose(20, "mL"))), {}),
     Row("14 mg in 10 mL of 5 mg/mL", drawn_from(5, 1, *amounts(dose(14), dose(10, "mL"))),
-        {"strength_error": "14 mg, but 10 mL of 5 mg/mL hold 50 mg"}),
+        {"strength_error": "10 mL of 5 mg/mL hold 50 mg, not 14 mg"}),
     Row("0.2 mg/kg in 2.9 mL of 5 mg/mL", drawn_from(5, 1, *amounts(dose(0.2, "mg/kg"), dose(2.9, "mL"))), {}),
     Row("0.2 mg/kg in 5.8 mL of 5 mg/mL", drawn_from(5, 1, *amounts(dose(0.2, "mg/kg"), dose(5.8, "mL"))),
-        {"strength_error": "0.2 mg/kg = 14.48 mg, but 5.8 mL of 5 mg/mL hold 29 mg"}),
+        {"strength_error": "5.8 mL of 5 mg/mL hold 29 mg, not 0.2 mg/kg = 14.48 mg"}),
     Row("14 mg in 0.56 mL: only 25 mg/mL explains it", draft(*amounts(dose(14), dose(0.56, "mL"))),
         {"other_strength": "25 mg/mL"}),
     Row("14 mg in 2.8 mL: 5 mg/mL explains it", draft(*amounts(dose(14), dose(2.8, "mL"))), {}),
     Row("30 mL/h of 5 mg/mL for 40 min, no dose", drawn_from(5, 1, rate(30, "mL/h")),
-        {"above_limit": "100 mg", "above_limit_per_kg": "1.381 mg/kg", "dose_differs": "100 mg"}),
+        {"above_limit": "100 mg", "above_limit_per_kg": "1.382 mg/kg", "dose_differs": "100 mg"}),
     Row("30 mL/h of 14 mg in 20 mL for 40 min, no dose", drawn_from(14, 20, rate(30, "mL/h")), {}),
     Row("ketamine, 3.6 mL of 10 mg/mL", drawn_from(10, 1, dose(3.6, "mL"), medicine=KETAMINE), {}, **OF_KETAMINE),
     Row("ketamine, 3.6 mL of 50 mg/mL", drawn_from(50, 1, dose(3.6, "mL"), medicine=KETAMINE),
-        {"above_limit": "180 mg", "above_limit_per_kg": "2.486 mg/kg", "dose_differs": "180 mg",
+        {"above_limit": "180 mg", "above_limit_per_kg": "2.487 mg/kg", "dose_differs": "180 mg",
          "other_strength": "50 mg/mL"}, **OF_KETAMINE),
     Row("ketamine, 0.72 mL of 50 mg/mL", drawn_from(50, 1, dose(0.72, "mL"), medicine=KETAMINE),
         {"other_strength": "50 mg/mL"}, **OF_KETAMINE),
@@ -687,7 +688,7 @@ WORDS_ONLY = [
     Row("two doses in words", words_only("14 mg or 28 mg IV over 40 min"), NO_DOSE),
     Row("1,000 mg in words is not read", words_only("1,000 mg IV over 40 min"), NO_DOSE),
     Row("the dose in an element, another in words", draft(dose(14), text="140 mg"), {}),
-    Row("into a muscle, in words", words_only("14 mg IM over 40 min"), {"not_iv": "another route"}),
+    Row("into a muscle, in words", words_only("14 mg IM over 40 min"), {"not_iv": "not intravenous"}),
     Row("by a display only", referring({"display": "Esketamine 25 mg/5 mL"}, dose(2.8, "mL")), {}),
     Row("by a display only, too much", referring({"display": "Esketamine 25 mg/5 mL"}, dose(3.2, "mL")),
         {"dose_differs": "16 mg"}),

@@ -512,6 +512,7 @@ def test_junk_in_a_chart_raises_nothing_but_our_own_errors(chart: Broken) -> Non
 @given(broken())
 @example(Broken("B15d", ("screens", "entry", 3, "resource", "status"), ""))  # a blank is no status, and counts for none
 @example(Broken("B225b", ("vital_signs", "entry", 3, "resource", "component", 1), None))  # it was a pressure of 112
+@example(Broken("B41d", ("vital_signs", "entry", 0, "resource", "method"), None))  # it said that the weight was stated
 def test_junk_in_a_chart_never_makes_a_dose_in_silence(chart: Broken) -> None:
     """
     What a broken entry would have told is unknown, and unknown is never "normal".

@@ -37,8 +37,8 @@ class Consultation:
     `orders` are the (es)ketamine orders drafted in this call; `departures` is where the one for prevention leaves the
     protocol. `already_ordered` are the orders drafted or active, so that nothing is suggested twice. `set_aside` names
     the chart entries that could not be read, by reference and reason; `not_hers` those that are about somebody else.
-    `not_recognised` are the medicines that could count now, but that no rule has looked at, because neither code nor
-    words told which they are: one entry for each.
+    `not_recognised` are the medicines that could count now, and then the problems, but that no rule has looked at,
+    because neither code nor words told which they are: one entry for each.
     """
 
     occasion: Occasion

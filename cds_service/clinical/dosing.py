@@ -1,9 +1,9 @@
-"""How much, worked out in exact decimals, and shown on the card. Only ever called for an eligible woman."""
+"""How much, worked out in exact decimals, and shown on the card. Only an eligible woman gets one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Decimal, localcontext
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Final
 
@@ -35,6 +35,11 @@ class Dose:
     concentration_mg_per_ml: Decimal
     calculation: str
 
+    @property
+    def rounded(self) -> bool:
+        """Was anything taken off in the last step, as far as the eye can see?"""
+        return self.exact_mg != self.dose_mg
+
 
 def compute(facts: Facts, eligibility: Eligibility, protocol: Protocol | None) -> Dose | None:
     """The dose, or None in every status but the two eligible ones. Raises ValueError above a ceiling."""
@@ -56,21 +61,22 @@ def dose_for(weight_kg: Number, evidence: Evidence, protocol: Protocol) -> Dose:
         raise ValueError(f"{protocol.id}: the computed dose is outside 0 to {ceiling} mg")
     drug_volume = plain(Fraction(dose) / Fraction(protocol.strength_mg_per_ml))
     concentration = plain(Fraction(dose) / Fraction(protocol.total_volume_ml))
-    shown = _rounded_down(kg)
+    shown, unrounded = _rounded_down(kg), _rounded_down(exact)
     capped = f", counted as {protocol.weight_cap_kg:f} kg" if kg > counted else ""
+    rounded = f", rounded down to {dose:f} mg" if unrounded != dose else ""
     return Dose(
         protocol=protocol,
         weight_kg=shown,
         weight=evidence,
-        exact_mg=_rounded_down(exact),
+        exact_mg=unrounded,
         capped=kg > counted,
         dose_mg=dose,
         drug_volume_ml=drug_volume,
-        diluent_volume_ml=protocol.total_volume_ml - drug_volume,
+        diluent_volume_ml=plain(Fraction(protocol.total_volume_ml) - Fraction(drug_volume)),
         concentration_mg_per_ml=concentration,
         calculation=(
-            f"{protocol.dose_mg_per_kg:f} mg/kg × {shown:f} kg{capped} = {_rounded_down(exact):f} mg, "
-            f"rounded down to {dose:f} mg; {dose:f} mg ÷ {protocol.strength_mg_per_ml:f} mg/mL = {drug_volume:f} mL, "
+            f"{protocol.dose_mg_per_kg:f} mg/kg × {shown:f} kg{capped} = {unrounded:f} mg{rounded}; "
+            f"{dose:f} mg ÷ {protocol.strength_mg_per_ml:f} mg/mL = {drug_volume:f} mL, "
             f"made up to {protocol.total_volume_ml:f} mL = {concentration:f} mg/mL; "
             f"{protocol.rate_ml_per_h:f} mL/h for {protocol.duration_min} min"
         ),
@@ -78,18 +84,20 @@ def dose_for(weight_kg: Number, evidence: Evidence, protocol: Protocol) -> Dose:
 
 
 def plain(exact: Fraction) -> Decimal:
-    """A fraction as the shortest exact decimal, with at least one place. Raises ValueError if it has no end."""
+    """
+    A fraction as the shortest exact decimal. Raises ValueError if it has no end.
+
+    A whole number has no place: where the point of "20.0 mg" is overlooked, it is read as a dose ten times as high.
+    """
     with localcontext() as context:
         context.prec = 40
         number = Decimal(exact.numerator) / Decimal(exact.denominator)
         if Fraction(number) != exact:
             raise ValueError("no exact decimal")
         number = number.normalize()
-        return number if number.as_tuple().exponent < 0 else number.quantize(Decimal("0.1"))  # type: ignore[operator]
+        return number if number.as_tuple().exponent <= 0 else number.quantize(Decimal(1))  # type: ignore[operator]
 
 
 def _rounded_down(exact: Fraction) -> Decimal:
     """For the eye only: at most three places, rounded down. The dose itself is never computed from it."""
-    thousandths = exact.numerator * 1000 // exact.denominator
-    number = (Decimal(thousandths) / 1000).quantize(Decimal("0.001"), rounding=ROUND_FLOOR).normalize()
-    return number if number.as_tuple().exponent <= 0 else number.quantize(Decimal(1))  # type: ignore[operator]
+    return plain(Fraction(exact.numerator * 1000 // exact.denominator, 1000))

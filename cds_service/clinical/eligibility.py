@@ -13,7 +13,7 @@ from cds_service.clinical.stage import Stage
 from cds_service.clinical.weighing import Reason, holds
 from cds_service.knowledge.shapes import Criterion, Input, Protocol, Test
 
-# By themselves: Python 3.11 takes twenty times as long to look one up by its class (see `weighing`).
+# By themselves: Python 3.11 takes ten times as long to look one up by its class (see `weighing`).
 _PRESENT: Final = State.PRESENT
 _ABSENT: Final = State.ABSENT
 _UNKNOWN: Final = State.UNKNOWN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, ValuesView
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -105,6 +105,9 @@ class Facts(Mapping[str, Finding]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._findings
+
+    def values(self) -> ValuesView[Finding]:
+        return self._findings.values()
 
     def with_(self, **more: Finding) -> Facts:
         """The same facts and these."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from string import Template
+from typing import Final
 
-from cds_service.clinical.dosing import Dose
+from cds_service.clinical.dosing import Dose, plain
 from cds_service.clinical.facts import Number
+from cds_service.clinical.rounding import beside
 from cds_service.knowledge.shapes import DepartureId, OrderCheckTable, Protocol
+
+# How many places people see, unless a limit lies closer: of an amount, and of a time in minutes.
+_PLACES: Final = 3
+_PLACES_OF_TIME: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,8 @@ class DraftedOrder:
     `volume_ml` is drawn up from the product, `mixed_ml` is what runs in. `strength` is mg/mL of the product.
     `minutes` is the shortest time over which the dose would run, as far as it can be told without her weight;
     `longest_minutes` is the longest that the draft allows. `repeats` counts the doses, `repeatable` means that nothing
-    ends them. `unreadable` names what is said, but not in a way that we can read: "dose", "rate", "time", "strength".
+    ends them. `unreadable` names what is said, but not in a way that we can read: "dose", "rate", "time", "strength",
+    "route".
     """
 
     reference: str
@@ -324,12 +330,11 @@ class _Checked:
         not_stated = words.not_stated
         return {
             "dose": self._dose_words(),
-            "limit": _shown(self.limit_mg),
-            "limit_per_kg": _shown(self.limit_mg_per_kg),
-            "per_kg": _shown(self._per_kg(), not_stated),
-            "times": _shown(self._times(), not_stated),
-            # Without a computed dose none is named: the card may be about a contraindication.
-            "expected_dose": f"{self.dose.dose_mg:f} mg" if self.dose is not None else words.no_dose,
+            "limit": f"{plain(self.limit_mg):f}",
+            "limit_per_kg": f"{plain(self.limit_mg_per_kg):f}",
+            "per_kg": _shown(self._per_kg(), not_stated, self.limit_mg_per_kg),
+            "times": not_stated if (times := self._times()) is None else str(times),
+            "expected_dose": self._expected_dose(),
             "medicine": words.medicine.get(order.medicine or "", words.not_clear),
             "expected_medicine": words.medicine[protocol.medicine] if protocol is not None else not_stated,
             "route": words.route.get(order.route or "", not_stated),
@@ -338,33 +343,63 @@ class _Checked:
             "longest": str(table.longest_min),
             "repeats": str(order.repeats),
             "most_repeats": str(table.most_repeats),
-            "strength": _shown(self._implied_strength(), not_stated),
+            "strength": _shown(self._implied_strength(), not_stated, *self._right_strength()),
             "expected_strength": f"{protocol.strength_mg_per_ml:f}" if protocol is not None else not_stated,
             "volume": _shown(order.volume_ml, not_stated),
-            "by_volume": _shown(self._by_volume(), not_stated),
+            "by_volume": self._by_volume_words(),
         }
 
     def _dose_words(self) -> str:
         order, words = self.order, self.table.words
         if order.dose_mg_per_kg is not None and order.dose_mg is None:
-            per_kg = f"{_shown(order.dose_mg_per_kg)} mg/kg"
-            return f"{per_kg}, {words.no_weight}" if self.total is None else f"{per_kg} = {_shown(self.total)} mg"
+            per_kg = f"{_shown(order.dose_mg_per_kg, '', self.limit_mg_per_kg)} mg/kg"
+            return f"{per_kg}, {words.no_weight}" if self.total is None else f"{per_kg} = {self._total_words()} mg"
         if self.total is not None:
-            return f"{_shown(self.total)} mg"
+            return f"{self._total_words()} mg"
         if order.volume_ml is not None:
             return f"{_shown(order.volume_ml)} mL"
         return words.not_readable if order.unreadable & {"dose", "rate"} else words.not_stated
 
+    def _expected_dose(self) -> str:
+        """Without a computed dose none is named: the card may be about a contraindication."""
+        words = self.table.words
+        if self.dose is None:
+            return words.no_dose
+        medicine = self.dose.protocol.medicine
+        # Beside milligrams of another medicine it would read as a dose converted to that one.
+        called = f" {words.medicine[medicine]}" if self.order.medicine not in (None, medicine) else ""
+        return f"{self.dose.dose_mg:f} mg{called}"
+
+    def _total_words(self) -> str:
+        """Beside the absolute limit, the computed dose and the edges of its tolerance."""
+        computed = self._computed()
+        if computed is None or (self.total is not None and self.total > self.limit_mg):
+            return _shown(self.total, "", self.limit_mg)
+        allowed = computed * Fraction(self.table.dose_tolerance_percent) / 100
+        return _shown(self.total, "", computed, computed - allowed, computed + allowed, self.limit_mg)
+
+    def _right_strength(self) -> tuple[Fraction, ...]:
+        return () if self.protocol is None else (Fraction(self.protocol.strength_mg_per_ml),)
+
+    def _by_volume_words(self) -> str:
+        stated = stated_dose(self.order, self.kg)
+        return _shown(self._by_volume(), self.table.words.not_stated, *(() if stated is None else (stated,)))
+
     def _time_words(self) -> str:
-        order, words = self.order, self.table.words
+        order, words, table = self.order, self.table.words, self.table
         if self.minutes is None:
             return words.not_readable if order.unreadable & {"time", "rate"} else words.not_stated
-        shown = self._longest() if self.minutes >= self.table.shortest_min else self.minutes
-        return f"{_shown(shown)} min"
+        shortest, longest = Fraction(table.shortest_min), Fraction(table.longest_min)
+        shown = self._longest() if self.minutes >= shortest else self.minutes
+        return f"{beside(shown, shortest, longest, places=_PLACES_OF_TIME, up=shown > longest)} min"
 
 
-def _shown(number: Fraction | int | None, otherwise: str = "") -> str:
-    """For the eye: at most three places. Nothing is computed from it."""
+def _shown(number: Fraction | None, otherwise: str = "", *limits: Fraction) -> str:
+    """
+    For the eye: away from the first limit, and on the same side of each as the exact number.
+
+    Else a draft of 20.0004 mg would read "20 mg, at most 20 mg". Nothing is computed from it.
+    """
     if number is None:
         return otherwise
-    return f"{(Decimal(round(Fraction(number) * 1000)) / 1000).normalize():f}"
+    return beside(number, *limits, places=_PLACES, up=bool(limits) and number > limits[0])

@@ -53,13 +53,13 @@ def assess(facts: Facts, table: RiskTable) -> Risk:
         because=because,
         context=reasons(table.context, facts),
         not_known=tuple(dict.fromkeys(test.says for test in open_questions)),
-        frequency=_closest_group(facts, table) if because else None,
+        frequency=_closest_group(facts, table, tier) if because else None,
     )
 
 
-def _closest_group(facts: Facts, table: RiskTable) -> GroupFrequency | None:
-    """The first published group, in the table's order, whose fact this woman shares."""
+def _closest_group(facts: Facts, table: RiskTable, tier: Tier) -> GroupFrequency | None:
+    """The first published group, in the table's order, whose fact this woman shares, and that fits her tier."""
     for group in table.frequency:
-        if group.fact is not None and facts[group.fact].state is State.PRESENT:
+        if group.fact is not None and tier not in group.not_for and facts[group.fact].state is State.PRESENT:
             return group
     return None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, unknown
 from cds_service.clinical.moment import Moment
@@ -43,7 +44,8 @@ def screen(
     The facts about the screens (decision logic, section 2).
 
     `not_had`: why one of the two places where a form can lie was not received whole; then nothing is called absent.
-    None when both were.
+    None when both were. Of a list that was cut short ("incomplete") a newer form may not have come: what came may warn,
+    and no form is the latest.
     """
     epds, phq9, gad7 = forms["epds"], forms["phq9"], forms["gad7"]
     current, tier = timedelta(hours=table.current_hours), timedelta(days=table.tier_days)
@@ -64,9 +66,21 @@ def screen(
         "gad7_for_risk": _raised(gad7, other, now, none),
         "epds_this_encounter": _since(epds, encounter_began, current, now, silence),
     }
-    latest = _latest([f for f in epds if f.complete and _sure(f, current, now)])
-    found["epds_conflict"] = _conflicting(latest)
+    if not_had is Doubt.INCOMPLETE:
+        found = {name: _of_a_part(name, finding) for name, finding in found.items()}
+    found["epds_conflict"] = _conflicting(_maybe_latest(epds, current, now))
     return found
+
+
+# The facts for which a form must be the latest, and complete.
+_OF_THE_LATEST: Final = frozenset({"epds_current", "epds_complete_for_risk", "phq9_complete_for_risk"})
+
+
+def _of_a_part(name: str, finding: Finding) -> Finding:
+    """What a fact is when a newer form may not have come: what was seen may warn."""
+    if finding.state is not State.PRESENT:
+        return finding
+    return unknown(Doubt.INCOMPLETE, *finding.evidence) if name in _OF_THE_LATEST else replace(finding, incomplete=True)
 
 
 def _sure(form: Form, window: timedelta, now: datetime) -> bool:
@@ -76,6 +90,38 @@ def _sure(form: Form, window: timedelta, now: datetime) -> bool:
 def _possible(form: Form, window: timedelta, now: datetime) -> bool:
     """To warn, an undated form counts, and one ahead of the clock, too."""
     return form.at is None or form.at.possibly_within(window, now)
+
+
+def _maybe_latest(forms: Iterable[Form], window: timedelta, now: datetime) -> tuple[Form, ...]:
+    """
+    The complete forms of which each may be the latest. None, when none is surely inside the window.
+
+    One as a rule. Several when they tie, or when the date of one does not say that it was filled in before: it has
+    none, it is a day or a month, or it lies ahead of the clock.
+    """
+    complete = [form for form in forms if form.complete]
+    since = _known_since(complete, window, now)
+    if since is None:
+        return ()
+    return _last_issued([form for form in complete if _possible(form, window, now) and _maybe_since(form, since)])
+
+
+def _known_since(forms: Iterable[Form], window: timedelta, now: datetime) -> datetime | None:
+    """Since when a complete form is surely there: no form that was surely filled in before is the latest."""
+    return max((f.at.earliest for f in forms if f.complete and f.at and _sure(f, window, now)), default=None)
+
+
+def _maybe_since(form: Form, since: datetime) -> bool:
+    return form.at is None or form.at.latest > since or form.at.earliest == since
+
+
+def _last_issued(forms: list[Form]) -> tuple[Form, ...]:
+    """Of forms of one and the same instant the one that was issued last, if each says when it was."""
+    instants = {form.at and (form.at.earliest, form.at.latest) for form in forms}
+    if len(instants) != 1 or None in instants or not all(form.issued for form in forms):
+        return tuple(forms)
+    last = max(form.issued for form in forms)
+    return tuple(form for form in forms if form.issued == last)
 
 
 def _latest(forms: Iterable[Form]) -> tuple[Form, ...]:
@@ -92,10 +138,9 @@ def _when(form: Form) -> tuple[bool, float, str]:
 
 
 def _complete(forms: tuple[Form, ...], window: timedelta, now: datetime, silence: Finding) -> Finding:
-    """The latest complete form that is surely inside the window. Of forms that tie, the higher counts."""
-    latest = _latest(form for form in forms if form.complete and _sure(form, window, now))
-    if latest:
-        top = max(latest, key=lambda form: form.score)
+    """The latest complete form that is surely inside the window. Of those that may be the latest the higher counts."""
+    if latest := _maybe_latest(forms, window, now):
+        top = max(latest, key=lambda form: (form.score, _sure(form, window, now), _when(form)))
         return Finding(State.PRESENT, top.evidence, values=(top.score,), at=top.at)
     seen = _latest(forms)
     if not seen:
@@ -112,23 +157,21 @@ def _why_not(form: Form, now: datetime) -> Doubt:
 
 
 def _raised(forms: tuple[Form, ...], window: timedelta, now: datetime, none: Finding) -> Finding:
-    """The latest complete form, raised by a later or lone partial one. A partial form never lowers."""
-    complete = _latest(form for form in forms if form.complete and _sure(form, window, now))
-    since = _when(complete[0]) if complete else None
-    partial = [
+    """The latest complete form, raised by one that is later, or may be. A partial or a vague form never lowers."""
+    complete = _maybe_latest(forms, window, now)
+    since = _known_since(forms, window, now)
+    others = [
         form
         for form in forms
-        if not form.complete
+        if not (complete and form.complete)
         and _possible(form, window, now)
-        and not (form.at and form.at.is_future(now))
-        and (since is None or _when(form) >= since)
+        and (since is None or _maybe_since(form, since))
     ]
-    candidates = [*complete, *partial]
-    if not candidates:
-        ahead = [form for form in forms if form.at is not None and form.at.is_future(now)]
+    ahead = [form for form in others if form.at is not None and form.at.is_future(now)]
+    if not complete and len(ahead) == len(others):
         return unknown(Doubt.IN_THE_FUTURE, *ahead[0].evidence) if ahead else none
-    top = max(candidates, key=lambda form: (form.score, form.complete, _when(form)))
-    # A lone partial form is a lower bound: it can show a high score, and never rules one out.
+    top = max((*complete, *others), key=lambda form: (form.score, form.complete, _when(form)))
+    # A lone form that is partial or vague is a lower bound: it can show a high score, and never rules one out.
     return Finding(State.PRESENT, top.evidence, values=(top.score,), at=top.at, incomplete=not complete)
 
 
@@ -154,7 +197,7 @@ def _since(
 
 
 def _conflicting(latest: tuple[Form, ...]) -> Finding:
-    """Do total and items of the current form disagree, or two forms of the same instant?"""
+    """Do total and items of the current form disagree, or two forms of which each may be the current one?"""
     if any(form.conflict for form in latest) or len({form.score for form in latest}) > 1:
         return Finding(State.PRESENT, tuple(e for form in latest for e in form.evidence))
     return ABSENT

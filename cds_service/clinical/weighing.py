@@ -9,7 +9,7 @@ from typing import Final
 from cds_service.clinical.facts import Evidence, Facts, Finding, Number, State
 from cds_service.knowledge.shapes import Test
 
-# By themselves: Python 3.11 takes twenty times as long to look one up by its class, and this is asked for each test.
+# By themselves: Python 3.11 takes ten times as long to look one up by its class, and this is asked for each test.
 _PRESENT: Final = State.PRESENT
 _ABSENT: Final = State.ABSENT
 _UNKNOWN: Final = State.UNKNOWN

@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any, Final, TypeGuard
 
+from cds_service.clinical.moment import Moment
 from cds_service.ehr.answers import Had, matches
-from cds_service.ehr.elements import Resource, codes_in, members, reference_of, relative, texts
+from cds_service.ehr.elements import Resource, bare_url, codes_in, local, members, moment, reference_of, relative, texts
 from cds_service.ehr.prefetch import Told
 from cds_service.ehr.wanted import OWNER, Query
 from cds_service.errors import ChartUnavailable
@@ -24,6 +26,7 @@ class Chart:
 
     `drafts` are the orders drafted in this call, `selected` the references of those that were just picked (all of
     them when orders are being signed). `set_aside` names what could not be read; `not_hers` what is about others.
+    `known_at` are the servers on which an id is the EHR's own.
     """
 
     patient: Resource
@@ -34,6 +37,7 @@ class Chart:
     selected: frozenset[str]
     set_aside: tuple[str, ...]
     not_hers: tuple[str, ...] = ()
+    known_at: frozenset[str] = frozenset()
 
     def of(self, kind: str) -> tuple[Resource, ...]:
         return self.by_type.get(kind, ())
@@ -59,6 +63,7 @@ _NAMED: Final = {
     "Observation": ("code",),
 }
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{2,63}")
+_COUNTED: Final = re.compile(r"[0-9]{1,18}")
 
 
 def chart_of(
@@ -92,7 +97,7 @@ def chart_of(
         owner = OWNER.get(kind)
         if owner is None:
             continue
-        whose = _whose(resource.get(owner), known_at)
+        whose = local(resource.get(owner), known_at)
         if whose is not None and whose.startswith(("#", "urn:")) and whose not in aliases | strangers:
             whose = None  # it points to nobody who came along
         if whose in aliases:
@@ -109,13 +114,14 @@ def chart_of(
         tell(Event.OTHERS_PASSED_OVER, count=len(pile.not_hers))
     return Chart(
         patient=patient,
-        encounter=_encounter(request, pile, aliases),
+        encounter=_encounter(request, pile, aliases, known_at),
         by_type={kind: tuple(sorted(rows, key=_order)) for kind, rows in by_type.items()},
         had=pile.had,
         drafts=tuple(sorted(request.draft_orders, key=_order)),
         selected=_selected(request),
         set_aside=tuple(sorted(pile.set_aside)),
         not_hers=tuple(sorted(pile.not_hers)),
+        known_at=known_at,
     )
 
 
@@ -141,6 +147,7 @@ class _Pile:
     not_hers: list[str] = field(default_factory=list)
     found: dict[tuple[str, str], _Kept] = field(default_factory=dict)
     loose: dict[Hashable, _Kept] = field(default_factory=dict)
+    also: dict[tuple[str, str], list[_Kept]] = field(default_factory=dict)
     full_urls: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
@@ -148,6 +155,7 @@ class _Pile:
         pile = cls({query.key: Had.NOT_ASKED for query in wanted}, {query.key: query.type for query in wanted})
         for one in told:
             pile._add(one, excluded)
+        pile._settle()
         return pile
 
     def _add(self, told: Told, excluded: frozenset[str]) -> None:
@@ -186,7 +194,7 @@ class _Pile:
             self.had[key] = max(self.had[key], min(state, Had.CUT_SHORT))
 
     def _keep(self, resource: Resource) -> _Kept:
-        """Each resource once. Of two versions the later stays, whatever their order."""
+        """Each content of a resource once."""
         id_ = resource.get("id")
         if not isinstance(id_, str):
             return self.loose.setdefault(_content(resource), _Kept(resource))
@@ -194,9 +202,26 @@ class _Pile:
         kept = self.found.get(key)
         if kept is None:
             kept = self.found[key] = _Kept(resource)
-        elif kept.resource != resource and _version(kept.resource) < _version(resource):
-            kept.resource = resource
-        return kept
+            return kept
+        if kept.resource == resource:
+            return kept
+        others = self.also.setdefault(key, [])
+        same = next((other for other in others if other.resource == resource), None)
+        if same is None:
+            others.append(same := _Kept(resource))
+        return same
+
+    def _settle(self) -> None:
+        """Of several contents under one id the latest stays. All stay that may be the latest, whatever their order."""
+        for key, others in self.also.items():
+            contents = [self.found[key], *others]
+            stay = [one for one in contents if not any(_is_later(other, one) for other in contents)] or contents
+            first, *more = sorted(stay, key=_text)
+            for one in stay:
+                one.about_her = any(other.about_her for other in contents)
+                one.asked_for = any(other.asked_for for other in contents)
+            self.found[key] = first
+            self.loose.update((_content(one.resource), one) for one in more)
 
     def resources(self) -> Iterator[_Kept]:
         yield from self.found.values()
@@ -286,10 +311,26 @@ def _might_answer(resource: Resource, query: Query) -> bool:
     return not told or not query.codes.isdisjoint(told)
 
 
-def _version(resource: Resource) -> tuple[str, str]:
+def _is_later(one: _Kept, other: _Kept) -> bool:
+    """Surely a later version: by the instant of its last update, else by a version number."""
+    (updated, version), (before, earlier) = _version(one.resource), _version(other.resource)
+    if updated is not None and before is not None and updated.earliest != before.earliest:
+        return updated.surely_after(before)
+    return version is not None and earlier is not None and version > earlier
+
+
+def _version(resource: Resource) -> tuple[Moment | None, int | None]:
+    """When it was last updated, and which version it is where servers count them (HAPI FHIR; Epic gives neither)."""
     meta = resource.get("meta")
-    updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
-    return str(updated or ""), json.dumps(resource, sort_keys=True, default=str)
+    if not isinstance(meta, dict):
+        return None, None
+    version = meta.get("versionId")
+    number = int(version) if isinstance(version, str) and _COUNTED.fullmatch(version) else None
+    return moment(meta.get("lastUpdated"), UTC), number
+
+
+def _text(kept: _Kept) -> str:
+    return json.dumps(kept.resource, sort_keys=True, default=str)
 
 
 def _order(resource: Resource) -> tuple[str, str, str]:
@@ -361,21 +402,7 @@ def _known_at(request: HookRequest, pile: _Pile) -> frozenset[str]:
     end = f"/Patient/{request.patient_id}"
     hers = (url.removesuffix(end) for url in pile.full_urls.get(request.patient_id, ()) if url.endswith(end))
     bases = (*hers, *filter(None, [request.fhir_server]))
-    return frozenset(_bare(base) for base in bases if "://" in base)
-
-
-def _whose(reference: object, known_at: frozenset[str]) -> str | None:
-    """`Type/id` of the owner; None when nobody can tell. The same id on another server may be anybody's."""
-    text = reference.get("reference") if isinstance(reference, dict) else None
-    found = relative(reference)
-    if not known_at or found is None or not isinstance(text, str) or "://" not in text:
-        return found
-    return found if any(_bare(text).startswith(f"{base}/patient/") for base in known_at) else None
-
-
-def _bare(url: str) -> str:
-    """A URL without its scheme, in small letters."""
-    return url.strip().partition("://")[2].rstrip("/").lower()
+    return frozenset(bare_url(base) for base in bases if "://" in base)
 
 
 def _same_patient_drafts(request: HookRequest, patient: Resource, aliases: set[str], known_at: frozenset[str]) -> None:
@@ -383,7 +410,7 @@ def _same_patient_drafts(request: HookRequest, patient: Resource, aliases: set[s
         for owner in (order.get("subject"), order.get("patient")):  # a NutritionOrder has a patient
             whose = relative(owner)
             another = whose is not None and whose.startswith(("Patient/", "urn:")) and whose not in aliases
-            elsewhere = whose is not None and _whose(owner, known_at) is None
+            elsewhere = whose is not None and local(owner, known_at) is None
             if another or elsewhere or (whose is None and _has_another_number(owner, patient)):
                 raise _mixed_up("a draft order is for another patient than the context")
 
@@ -397,12 +424,12 @@ def _has_another_number(owner: object, patient: Resource) -> bool:
     return bool(hers) and named.get("value") not in hers
 
 
-def _encounter(request: HookRequest, pile: _Pile, aliases: set[str]) -> Resource | None:
+def _encounter(request: HookRequest, pile: _Pile, aliases: set[str], known_at: frozenset[str]) -> Resource | None:
     encounter = pile.get("Encounter", request.encounter_id) if request.encounter_id is not None else None
     if encounter is None:
         return None
     whose = relative(encounter.get("subject"))
-    if whose is not None and whose not in aliases:
+    if whose is not None and (whose not in aliases or local(encounter["subject"], known_at) is None):
         raise _mixed_up("the encounter of the context belongs to another patient")
     return encounter
 

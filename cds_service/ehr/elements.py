@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from cds_service.clinical.moment import Moment, Precision
+from cds_service.hooks.request import FHIR_ID
 
 Resource = Mapping[str, Any]
 
@@ -23,13 +24,12 @@ _INSTANT: Final = re.compile(
     r"(?:Z|[+-](?:0\d|1[01]):[0-5]\d|\+1[23]:[0-5]\d|\+14:00|-12:00)",
     re.ASCII,
 )
-_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,256}")
+_ID: Final = re.compile(FHIR_ID)
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
-_NAMED: Final = re.compile(rf"{_TYPE.pattern}/{_ID.pattern}")
-_TARGET: Final = re.compile(r"[A-Z][A-Za-z]{1,63}/(?!\.+$)[A-Za-z0-9._~-]{1,256}")
+_TARGET: Final = re.compile(rf"{_TYPE.pattern}/{FHIR_ID}")
 _VERSION: Final = re.compile(r"/_history(?:/[^/]*)?$")
-# The clocks of the world: from Baker Island to the Line Islands. Any other offset is a slip of the pen.
 _TIME: Final = Precision.TIME
+# The clocks of the world: from Baker Island to the Line Islands. Any other offset is a slip of the pen.
 _MOST_WESTERN: Final = timedelta(hours=-12)
 _MOST_EASTERN: Final = timedelta(hours=14)
 
@@ -37,7 +37,7 @@ _MOST_EASTERN: Final = timedelta(hours=14)
 def reference_of(resource: Resource) -> str:
     """`Type/id` of a resource. Only the type when its id is missing or is not one (it could be an injection)."""
     kind, id_ = resource.get("resourceType"), resource.get("id")
-    if isinstance(kind, str) and isinstance(id_, str) and _NAMED.fullmatch(reference := f"{kind}/{id_}"):
+    if isinstance(kind, str) and isinstance(id_, str) and _TARGET.fullmatch(reference := f"{kind}/{id_}"):
         return reference
     kind = kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else "Resource"
     return f"{kind}/{id_}" if isinstance(id_, str) and _ID.fullmatch(id_) else kind
@@ -84,6 +84,26 @@ def relative(reference: object) -> str | None:
     text = _VERSION.sub("", text.partition("?")[0].rstrip("/"))
     target = "/".join(text.split("/")[-2:])
     return target if _TARGET.fullmatch(target) else None
+
+
+def local(reference: object, known_at: frozenset[str]) -> str | None:
+    """
+    The same, of what lies with this EHR. The same id on another server may be anybody's, and anything.
+
+    `known_at` holds the base URLs of the EHR as `bare_url` writes them. Where nothing tells them, a whole URL is taken
+    for one of the EHR's own.
+    """
+    text = reference.get("reference") if isinstance(reference, dict) else reference
+    found = relative(reference)
+    if not known_at or found is None or not isinstance(text, str) or "://" not in text:
+        return found
+    kind, _, _ = found.partition("/")
+    return found if any(bare_url(text).startswith(f"{base}/{kind.lower()}/") for base in known_at) else None
+
+
+def bare_url(url: str) -> str:
+    """A URL without its scheme, in small letters."""
+    return url.strip().partition("://")[2].rstrip("/").lower()
 
 
 def codings(concept: object) -> list[Any]:

@@ -19,7 +19,7 @@ from cds_service.ehr.reading.screens import wanted_questionnaires
 from cds_service.ehr.servers import Servers
 from cds_service.ehr.wanted import Query, queries
 from cds_service.errors import ServiceError, SiteUnfit
-from cds_service.hooks.request import HookRequest
+from cds_service.hooks.request import FHIR_ID, HookRequest
 from cds_service.hooks.strict_json import read_json
 from cds_service.knowledge import Knowledge
 from cds_service.settings import Site
@@ -121,7 +121,7 @@ def _form_at(canonical: str, visit: Visit) -> str:
     """Where the EHR holds a form: read by its id where the canonical points there, else searched by its url."""
     url, _, version = canonical.partition("|")
     base = f"{visit.server.base}/"
-    if re.fullmatch(r"Questionnaire/[A-Za-z0-9._~-]{1,256}", url.removeprefix(base)):
+    if re.fullmatch(rf"Questionnaire/{FHIR_ID}", url.removeprefix(base)):
         return url.removeprefix(base)
     return "Questionnaire?" + urlencode({"url": url, "version": version} if version else {"url": url})
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
+from cds_service.ehr.answers import answer_of
 from cds_service.ehr.elements import Resource, codes_in, reference_of, relative, texts
-from cds_service.ehr.reading.medicines import concepts_of, is_for_prevention, medication_concepts, medications
+from cds_service.ehr.reading.medicines import KETAMINES, Pool, concepts_of, is_for_prevention, medication_concepts
 from cds_service.ehr.reading.ordered import is_anaesthesia_order, is_delivery_order
+from cds_service.ehr.reading.orders import stands
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge import Knowledge
 
 _ORDER_HOOKS: Final = frozenset({"order-select", "order-sign"})
-_MEDICINES: Final = frozenset({"ketamine", "esketamine", "esketamine_nasal"})
 # The user of patient-view may be the patient herself, or a relative: a risk card is not for them.
 _NOT_CLINICIANS: Final = ("Patient/", "RelatedPerson/")
 
@@ -29,7 +31,7 @@ def is_relevant(request: HookRequest, knowledge: Knowledge, *, offered: bool = F
     """
     if request.hook not in _ORDER_HOOKS:
         return True
-    pool = medications(request.draft_orders)
+    pool = _pool(request)
     return any(
         _for_prevention(order, pool, knowledge, offered=offered)
         or is_delivery_order(order, pool, knowledge)
@@ -40,7 +42,7 @@ def is_relevant(request: HookRequest, knowledge: Knowledge, *, offered: bool = F
 
 def orders_prevention(request: HookRequest, knowledge: Knowledge, *, offered: bool = False) -> bool:
     """Is (es)ketamine for prevention being picked or signed?"""
-    pool = medications(request.draft_orders)
+    pool = _pool(request)
     return any(_for_prevention(order, pool, knowledge, offered=offered) for order in picked(request))
 
 
@@ -59,10 +61,23 @@ def picked(request: HookRequest) -> tuple[Resource, ...]:
     return tuple(order for order in request.draft_orders if reference_of(order) in selected)
 
 
-def _for_prevention(order: Resource, pool: dict[str, Resource], knowledge: Knowledge, *, offered: bool) -> bool:
-    if order.get("resourceType") != "MedicationRequest":
+def _pool(request: HookRequest) -> Pool:
+    """What came along: the Medications among the drafts, and in prefetch the Conditions that are a reason for one."""
+    return Pool(request.draft_orders, _sent(request))
+
+
+def _sent(request: HookRequest) -> Iterator[Resource]:
+    """Every resource in prefetch, under whatever key."""
+    for value in (*request.prefetch.values(), request.prefetch_bundle):
+        for entry in answer_of(value).entries:
+            if isinstance(entry, dict) and isinstance(resource := entry.get("resource"), dict):
+                yield resource
+
+
+def _for_prevention(order: Resource, pool: Pool, knowledge: Knowledge, *, offered: bool) -> bool:
+    if order.get("resourceType") != "MedicationRequest" or not stands(order):
         return False
-    if concepts_of(order, pool, knowledge) & _MEDICINES:
+    if concepts_of(order, pool, knowledge) & KETAMINES:
         return is_for_prevention(order, pool, knowledge, offered=offered)
     # A bare reference to a Medication that did not come along (Epic until 2024): it may be (es)ketamine. It needs a
     # reason that says so: after an offer, every order of an unknown medicine would be taken for it.

@@ -21,7 +21,7 @@ from jwt.exceptions import PyJWTError
 
 from cds_service.ehr.bearer import Held, held_out
 from cds_service.ehr.keys import Keys
-from cds_service.errors import CallerRefused, Refusal
+from cds_service.errors import CallerRefused, Refusal, StoreUnavailable
 from cds_service.events import Event, about, tell
 from cds_service.public_keys import PublicKey
 from cds_service.tenants import Tenant
@@ -93,7 +93,12 @@ class Trust:
         jti = _text(held.claims, "jti", longest=_LONGEST_JTI)
         keys.confirm(key)
         until = datetime.fromtimestamp(math.ceil(expires + tenant.leeway_seconds), UTC)
-        if not self._spend(tenant.issuer, jti, until, now):
+        try:
+            first = self._spend(tenant.issuer, jti, until, now)
+        except StoreUnavailable as unavailable:
+            unavailable.tenant = tenant.id
+            raise
+        if not first:
             raise CallerRefused(Refusal.REPLAYED)
 
     def _check_audience(self, claims: Mapping[str, Any], tenant: Tenant, path: str) -> None:

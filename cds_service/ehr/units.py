@@ -60,6 +60,19 @@ class Units:
         """
         if not isinstance(quantity, dict) or quantity.get("comparator"):
             return None
+        return self._converted(quantity, unit)
+
+    def lower_bound(self, quantity: object, unit: str) -> Decimal | Fraction | None:
+        """
+        What a Quantity such as ">= 1000 mL" is surely not below, in `unit`. None without such a comparator.
+
+        It may warn of a value that is too high, and it reassures nobody: there may be more.
+        """
+        if not isinstance(quantity, dict) or quantity.get("comparator") not in (">", ">="):
+            return None
+        return self._converted(quantity, unit)
+
+    def _converted(self, quantity: Mapping[str, Any], unit: str) -> Decimal | Fraction | None:
         value = number(quantity.get("value"))
         found = self.code_of(quantity) if value is not None else None
         if value is None or found is None:

@@ -218,10 +218,11 @@ _ORDER_HOOKS: Final = frozenset({"order-select", "order-sign"})
 
 # FHIR ids have at most 64 characters of [A-Za-z0-9.-]. Epic's have up to 200, and some servers use an underscore. No
 # character may mean anything in a URL, since the id becomes part of one.
-_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~-]{1,256}")
+FHIR_ID: Final = r"(?!\.+(?:/|$))[A-Za-z0-9._~-]{1,256}"
+_ID: Final = re.compile(FHIR_ID)
 
 # An absolute URL comes from Epic, which writes its references so. What counts is the type: is she the patient?
-_USER: Final = re.compile(r"(?:https?://\S{1,2000}/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9._~-]{1,256})")
+_USER: Final = re.compile(rf"(?:https?://\S{{1,2000}}/)?([A-Z][A-Za-z]{{1,63}}/{FHIR_ID})")
 
 
 def _id(context: Mapping[str, Any], name: str, kind: str) -> str:

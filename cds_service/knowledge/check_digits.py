@@ -17,7 +17,7 @@ _SHAPES: Final = {
     "icd10cm": re.compile(r"[A-Z]\d[0-9A-Z](\.[0-9A-Z]{1,4})?"),
     "icd10pcs": re.compile(r"[0-9A-HJ-NP-Z]{7}"),
     "atc": re.compile(r"[A-Z](\d\d([A-Z]([A-Z](\d\d)?)?)?)?"),
-    "hl7": re.compile(r"[A-Z0-9-]{1,12}"),
+    "hl7": re.compile(r"[A-Za-z0-9-]{1,40}"),
 }
 
 

@@ -167,6 +167,7 @@ def _rows(tables: Mapping[str, Any]) -> Iterator[str]:
     for row in inputs.values():
         if row.id in _ALWAYS_BLOCK and (row.before_birth, row.after_birth) != ("block", "block"):
             yield f"tables/inputs.toml: {row.id} must block, before and after birth"
+    yield from _start_lines(tables)
     for table in ("contraindications", "reviews", "modifiers", "risk"):
         for test in shapes.nested(tables[table], shapes.Test):
             if test.at_least is not None and test.below is not None and test.at_least >= test.below:
@@ -174,6 +175,24 @@ def _rows(tables: Mapping[str, Any]) -> Iterator[str]:
             for id_ in test.inputs:
                 if id_ not in inputs:
                     yield f"tables/{table}.toml: {test.fact}: no such input: {id_}"
+
+
+def _start_lines(tables: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of the start checklist instead of another: only a modifier's, and only of one that exists."""
+    always = {table: tables[table].criterion for table in ("contraindications", "reviews")}
+    lines = {row.id: row.start_check for rows in always.values() for row in rows if row.start_check is not None}
+    once = {line for line, times in Counter(lines.values()).items() if times == 1}
+    for table, rows in always.items():
+        for row in rows:
+            if row.instead_of is not None:
+                yield f"tables/{table}.toml: {row.id}: only the line of a modifier can stand instead of another"
+    for row in tables["modifiers"].criterion:
+        if row.instead_of is None:
+            continue
+        if row.start_check is None:
+            yield f"tables/modifiers.toml: {row.id}: no line of the start checklist instead of that of {row.instead_of}"
+        if lines.get(row.instead_of) not in once:
+            yield f"tables/modifiers.toml: {row.id}: {row.instead_of} has no line of the start checklist of its own"
 
 
 def _offers(tables: Mapping[str, Any]) -> Iterator[str]:
@@ -193,6 +212,11 @@ def _offers(tables: Mapping[str, Any]) -> Iterator[str]:
         for code in topic.override_reasons:
             if code not in reasons:
                 yield f"tables/topics.toml: {topic.code}: no such override reason: {code}"
+    offered = {topic.code: topic.override_reasons for topic in tables["topics"].topic}
+    for name, words in tables["topics"].reason_words.items():
+        for code in words:
+            if code not in offered.get(name, ()):
+                yield f"tables/topics.toml: {name}: words for a reason that is not offered: {code}"
     codes = {topic.code for topic in tables["topics"].topic}
     for option in tables["evidence"].option:
         yield from (

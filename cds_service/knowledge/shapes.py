@@ -83,7 +83,8 @@ class Concept(Row):
     `*_below` codes also mean everything beneath them (ICD-10-CM and ATC are hierarchies by prefix); `poisoning_below`
     leaves out adverse effects and underdosing (6th character 5 or 6), `injury_below` leaves out sequelae (7th
     character S). `doubtful` codes are recorded but do not say enough: the fact is then unknown.
-    `words` speak only for entries whose codes say nothing to us. `expansions` name published value sets.
+    `words` speak for entries whose codes say nothing to us; beside the code of a problem they only hint, and an
+    allergy or a medicine is read by both. `expansions` name published value sets.
     """
 
     name: Name
@@ -194,9 +195,9 @@ class MedicineFact(Row):
     """
     A medicine that she takes, gets or is about to get.
 
-    `active`: do running orders, reported medicines and drafts count? `within_hours`: since the last dose. `route`
-    limits it. `form` "infusion" or "bolus" limits how it is given. A PRN order that was not given never counts,
-    except for a row with `prn_only`.
+    `active`: do running orders, reported medicines and drafts count? `within_hours`: since the last dose. `ended`: does
+    an order or a report that ended within that time count like a dose? `route` limits it. `form` "infusion" or "bolus"
+    limits how it is given. A PRN order that was not given never counts, except for a row with `prn_only`.
     """
 
     fact: Name
@@ -205,6 +206,7 @@ class MedicineFact(Row):
     unless: tuple[Name, ...] = ()
     active: bool
     within_hours: Amount | None = None
+    ended: bool = True
     route: Literal["any", "systemic", "neuraxial"] = "any"
     form: Literal["any", "infusion", "bolus"] = "any"
     for_prevention: bool | None = None
@@ -304,7 +306,12 @@ Carrier = Literal[
 
 
 class Criterion(Row):
-    """A reason for no dose (C), for specialist review (R), or for more monitoring (M). Any one test is enough."""
+    """
+    A reason for no dose (C), for specialist review (R), or for more monitoring (M). Any one test is enough.
+
+    `start_check` is its line of the start checklist: of a C or R row always there, of an M row only if it is met, and
+    then `instead_of` the line of the row that it names.
+    """
 
     id: Annotated[str, Field(pattern=r"^[CRM][0-9]{2}$")]
     says: Words
@@ -312,6 +319,7 @@ class Criterion(Row):
     sources: Sources
     carriers: Annotated[tuple[Carrier, ...], Field(min_length=1)]
     start_check: Words | None = None
+    instead_of: Annotated[str, Field(pattern=r"^[CR][0-9]{2}$")] | None = None
     adds: Words | None = None
     test: Annotated[tuple[Test, ...], Field(min_length=1)]
 
@@ -342,7 +350,7 @@ class InputTable(Table):
 
 
 class GroupFrequency(Row):
-    """What happened to a published group. Never this woman's probability."""
+    """What happened to a published group. Never this woman's probability; not shown at the tiers in `not_for`."""
 
     id: Name
     fact: Name | None
@@ -350,6 +358,7 @@ class GroupFrequency(Row):
     n: Words
     country: Words
     outcome: Words
+    not_for: tuple[Literal["high", "elevated", "not-elevated"], ...] = ()
     sources: Sources
 
 
@@ -438,9 +447,10 @@ class OrderCheckWords(Row):
     The words of the order check: those it says, and those it knows in the text of an order.
 
     `medicine` is what each medicine is called; only a translation says otherwise than its name in the tables.
-    `times` are the slips of a decimal point that are named as such. `bolus`, `negations` (before a bolus word), `per`
-    (between the two halves of a strength), `diluted_to` (before the volume of the infusion) and `over` (before its
-    time) are looked for in the text of an order, which is never shown.
+    `times` are the slips of a decimal point that are named as such. `bolus`, `repeated` (more than one dose; "#" is a
+    number of two or more), `once` (the whole of a schedule that is one dose), `negations` (before any of the former),
+    `per` (between the two halves of a strength), `diluted_to` (before the volume of the infusion) and `over` (before
+    its time) are looked for in the text of an order, which is never shown.
     """
 
     departure: dict[DepartureId, DepartureWords]
@@ -453,6 +463,8 @@ class OrderCheckWords(Row):
     medicine: dict[str, Words] = {"esketamine": "esketamine", "ketamine": "ketamine"}
     times: tuple[int, ...]
     bolus: tuple[str, ...]
+    repeated: tuple[str, ...]
+    once: tuple[str, ...]
     negations: tuple[str, ...]
     per: tuple[str, ...]
     diluted_to: tuple[str, ...]
@@ -498,12 +510,19 @@ class TopicRow(Row):
 
 
 class TopicTable(Table):
+    """The cards in their order. `override_reason` is the display of each code, `reason_words` those of one card."""
+
     most_not_critical: int
     topic: tuple[TopicRow, ...]
     override_reason: dict[str, str]
+    reason_words: dict[str, dict[str, Words]] = {}
     override_system: str
     topic_system: str
     sources: Sources
+
+    def displays(self, topic: str) -> dict[str, str]:
+        """What each override reason is called on the card of a topic."""
+        return {**self.override_reason, **self.reason_words.get(topic, {})}
 
 
 class Forbidden(Row):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from thoroughly import thoroughly
@@ -419,22 +420,22 @@ def words(row_differs: Mapping[str, Any], **call: Any) -> list[tuple[str, str, s
         ({"dose_mg": "28"}, {}, [
             ("dose", "28 mg", "at most 20 mg"),
             ("dose per kg", "0.387 mg/kg", "at most 0.3 mg/kg"),
-            ("dose", "28 mg", "14.0 mg"),
+            ("dose", "28 mg", "14 mg"),
         ]),
-        ({"dose_mg": "1.4"}, {}, [("dose", "1.4 mg, computed dose divided by 10", "14.0 mg")]),
+        ({"dose_mg": "1.4"}, {}, [("dose", "1.4 mg, computed dose divided by 10", "14 mg")]),
         ({"dose_mg": "360"}, {"site": KET}, [
             ("dose", "360 mg", "at most 50 mg"),
-            ("dose per kg", "4.972 mg/kg", "at most 0.75 mg/kg"),
-            ("dose", "360 mg, 10 times the computed dose", "36.0 mg"),
+            ("dose per kg", "4.973 mg/kg", "at most 0.75 mg/kg"),
+            ("dose", "360 mg, 10 times the computed dose", "36 mg"),
         ]),
-        ({**PER_KG, "dose_mg_per_kg": "0.15"}, {}, [("dose", "0.15 mg/kg = 10.86 mg", "14.0 mg")]),
+        ({**PER_KG, "dose_mg_per_kg": "0.15"}, {}, [("dose", "0.15 mg/kg = 10.86 mg", "14 mg")]),
         ({**PER_KG, "dose_mg_per_kg": "0.2"}, {"kg": None}, [
             ("total dose", "0.2 mg/kg, weight not known", "a computed dose"),
         ]),
-        ({**NO_DOSE, "strength": None, "volume_ml": "2.8"}, {}, [("total dose", "2.8 mL", "14.0 mg")]),
-        (NO_DOSE, {}, [("total dose", "not stated", "14.0 mg")]),
-        ({**NO_DOSE, "unreadable": frozenset({"dose"})}, {}, [("total dose", "not readable", "14.0 mg")]),
-        ({**NO_DOSE, "unreadable": frozenset({"rate"})}, {}, [("total dose", "not readable", "14.0 mg")]),
+        ({**NO_DOSE, "strength": None, "volume_ml": "2.8"}, {}, [("total dose", "2.8 mL", "14 mg")]),
+        (NO_DOSE, {}, [("total dose", "not stated", "14 mg")]),
+        ({**NO_DOSE, "unreadable": frozenset({"dose"})}, {}, [("total dose", "not readable", "14 mg")]),
+        ({**NO_DOSE, "unreadable": frozenset({"rate"})}, {}, [("total dose", "not readable", "14 mg")]),
         (NO_TIME, {}, [("infusion time", "not stated", "40 to 60 min")]),
         ({**NO_TIME, "unreadable": frozenset({"time"})}, {}, [("infusion time", "not readable", "40 to 60 min")]),
         ({**NO_TIME, "unreadable": frozenset({"rate"})}, {}, [("infusion time", "not readable", "40 to 60 min")]),
@@ -447,10 +448,10 @@ def words(row_differs: Mapping[str, Any], **call: Any) -> list[tuple[str, str, s
         ({"repeats": 3}, {}, [("number of doses", "3", "at most 1")]),
         ({"strength": "25"}, {}, [("strength", "25 mg/mL", "5 mg/mL")]),
         ({"strength": None, "volume_ml": "0.56"}, {}, [("strength", "25 mg/mL", "5 mg/mL")]),
-        ({"strength": None, "volume_ml": "0.57"}, {}, [("strength", "24.561 mg/mL", "5 mg/mL")]),
-        ({"dose_mg_per_kg": "0.25"}, {}, [("dose", "18.1 mg", "14.0 mg")]),
+        ({"strength": None, "volume_ml": "0.57"}, {}, [("strength", "24.562 mg/mL", "5 mg/mL")]),
+        ({"dose_mg_per_kg": "0.25"}, {}, [("dose", "18.1 mg", "14 mg")]),
         ({"volume_ml": "2.8", "strength": "25"}, {"site": None}, [
-            ("dose and volume", "14 mg, but 2.8 mL of 25 mg/mL hold 70 mg", "one and the same dose"),
+            ("strength", "2.8 mL of 25 mg/mL hold 70 mg, not 14 mg", "equal"),
         ]),
     ],
 )  # fmt: skip
@@ -615,6 +616,68 @@ def test_a_protocol_adds_departures_and_takes_no_limit_away(
     watched = [order for order in (one, two) if order.for_prevention and order.selected]
     if not watched:
         assert found == ()
+
+
+@st.composite
+def orders_near_a_limit(draw: st.DrawFn) -> DraftedOrder:
+    """A dose, a dose per kg of the weight and a time, each a hair away from where a departure begins."""
+    hair = draw(st.integers(-9, 9)) * Fraction(1, 3 * 10 ** draw(st.integers(1, 8)))
+    mg = draw(st.sampled_from([Fraction(20), Fraction(50), Fraction("0.3") * 72, Fraction("15.4"), Fraction("12.6")]))
+    minutes = draw(st.sampled_from([Fraction(40), Fraction(60)])) + draw(st.sampled_from([hair, -hair]))
+    per_kg = draw(st.sampled_from([Fraction("0.3"), Fraction("0.75"), Fraction("0.2")])) + hair
+    base = RIGHT[draw(st.sampled_from([ESK, KET]))]
+    doses = draw(st.sampled_from([{"dose_mg": mg + hair}, {"dose_mg": None, "dose_mg_per_kg": per_kg}]))
+    return replace(base, minutes=minutes, strength=None, **doses)
+
+
+def shown_in(text: str) -> Fraction:
+    """The last number of the words: of "0.2 mg/kg = 14 mg" the 14."""
+    return Fraction(re.findall(r"\d+(?:\.\d+)?", text)[-1])
+
+
+@thoroughly
+@given(orders_near_a_limit(), sites, st.sampled_from(["72", WEIGHT, "66.6", "100"]))
+@example(replace(RIGHT[ESK], dose_mg=Fraction("20.0004")), ESK, "100")
+@example(replace(RIGHT[ESK], dose_mg=Fraction(20)), ESK, "66.65")
+@example(replace(RIGHT[ESK], minutes=Fraction("39.9998")), ESK, WEIGHT)
+@example(replace(RIGHT[ESK], minutes=Fraction("60.0003"), longest_minutes=Fraction("60.0003")), ESK, WEIGHT)
+def test_what_departs_is_never_shown_as_if_it_did_not(order: DraftedOrder, site: str | None, kg: str) -> None:
+    for found in departures(order, site=site, kg=kg):
+        drafted, wanted = found.drafted, found.expected
+        match found.id:
+            case "above_limit" | "above_limit_per_kg":
+                assert shown_in(drafted) > shown_in(wanted), found
+            case "too_short":
+                assert shown_in(drafted) < 40, found
+            case "too_long":
+                assert shown_in(drafted) > 60, found
+            case "dose_differs" | "times_too_high" | "times_too_low" if wanted.endswith(" mg"):
+                shown, computed_mg = shown_in(drafted.partition(",")[0]), shown_in(wanted)
+                assert abs(shown - computed_mg) * 10 > computed_mg, found
+
+
+@pytest.mark.parametrize(
+    ("differs", "kg", "id_", "drafted"),
+    [
+        ({"dose_mg": "20"}, "66.6", "above_limit_per_kg", "0.301 mg/kg"),
+        ({"dose_mg": "20"}, "66.66", "above_limit_per_kg", "0.301 mg/kg"),
+        ({"dose_mg": "20.0004"}, "100", "above_limit", "20.001 mg"),
+        ({"dose_mg": "20.1"}, "100", "above_limit", "20.1 mg"),
+        ({**PER_KG, "dose_mg_per_kg": "0.3000004"}, "50", "above_limit_per_kg", "0.301 mg/kg"),
+        ({"dose_mg": "15.4001"}, WEIGHT, "dose_differs", "15.401 mg"),
+        ({"dose_mg": "12.5999"}, WEIGHT, "dose_differs", "12.599 mg"),
+        ({"dose_mg": "19.9996"}, WEIGHT, "dose_differs", "19.9996 mg"),
+        ({"dose_mg": "0.0004"}, WEIGHT, "dose_differs", "0.0004 mg"),
+        ({"minutes": "39.9998"}, WEIGHT, "too_short", "39.9 min"),
+        ({"longest_minutes": "60.0003"}, WEIGHT, "too_long", "60.1 min"),
+        ({**NO_TIME, "rate_mg_per_min": "0.36"}, WEIGHT, "too_short", "38.8 min"),
+        ({**NO_TIME, "rate_mg_per_min": "0.22"}, WEIGHT, "too_long", "63.7 min"),
+        ({"strength": "5.0001"}, WEIGHT, "other_strength", "5.001 mg/mL"),
+    ],
+)
+def test_a_number_is_shortened_away_from_its_limit(differs: Mapping[str, Any], kg: str, id_: str, drafted: str) -> None:
+    found = {departure.id: departure.drafted for departure in Row("", differs, [], kg=kg).found()}
+    assert found[id_] == drafted
 
 
 @settings(thoroughly, max_examples=500)

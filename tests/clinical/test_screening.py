@@ -191,7 +191,6 @@ def test_a_partial_form_of_before_raises_nothing(knowledge: Knowledge) -> None:
     whole = form(9, ago(hours=5), "whole")
 
     assert screened(knowledge, whole, begun(14, ago(hours=6)))["epds_for_risk"] == shown(whole)
-    assert screened(knowledge, whole, begun(14, None))["epds_for_risk"] == shown(whole)
     of_the_same_instant = begun(14, ago(hours=5))
     assert screened(knowledge, whole, of_the_same_instant)["epds_for_risk"] == shown(of_the_same_instant)
 
@@ -214,8 +213,123 @@ def test_a_form_that_is_dated_ahead_leaves_the_risk_unknown(knowledge: Knowledge
         found = screened(knowledge, ahead, phq9=(ahead,), gad7=(ahead,))
         for fact in ("epds_for_risk", "phq9_for_risk", "gad7_for_risk", "epds_current_score"):
             assert found[fact] == unknown(Doubt.IN_THE_FUTURE, *ahead.evidence)
-    whole = form(9, ago(hours=5), "whole")
-    assert screened(knowledge, whole, begun(12, ago(days=-1)))["epds_for_risk"] == shown(whole)
+
+
+# ---- A date that does not say which form is the latest
+
+
+def of_day(text: str) -> Moment:
+    first = datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return Moment(first, first + timedelta(days=1), Precision.DAY, text)
+
+
+NOVEMBER = Moment(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC), Precision.MONTH, "2026-11")
+OCTOBER = Moment(datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), Precision.MONTH, "2026-10")
+MAYBE_LATER = [
+    pytest.param(None, id="undated"),
+    pytest.param(of_day("2026-11-23"), id="of the same day"),
+    pytest.param(NOVEMBER, id="of the same month"),
+    pytest.param(ago(hours=-1), id="ahead of the clock"),
+]
+SURELY_BEFORE = [
+    pytest.param(of_day("2026-11-22"), id="of the day before"),
+    pytest.param(OCTOBER, id="of the month before"),
+    pytest.param(ago(hours=5, seconds=1), id="a second before"),
+]
+
+
+@pytest.mark.parametrize("at", MAYBE_LATER)
+def test_a_whole_form_that_may_be_the_latest_raises_and_conflicts(at: Moment | None, knowledge: Knowledge) -> None:
+    sure, vague = form(12, ago(hours=5), "sure"), form(21, at, "vague")
+
+    for forms in ((sure, vague), (vague, sure)):
+        found = screened(knowledge, *forms, phq9=forms, gad7=forms)
+        for fact in ("epds_current", "epds_current_score", "epds_for_risk", "phq9_for_risk", "gad7_for_risk"):
+            assert found[fact] == shown(vague), fact
+        assert found["epds_conflict"] == present(*(e for one in forms for e in one.evidence))
+
+
+@pytest.mark.parametrize("at", MAYBE_LATER)
+def test_a_whole_form_that_may_be_the_latest_never_lowers(at: Moment | None, knowledge: Knowledge) -> None:
+    sure, vague = form(12, ago(hours=5), "sure"), form(3, at, "vague")
+
+    found = screened(knowledge, sure, vague)
+
+    assert found["epds_current"] == found["epds_for_risk"] == shown(sure)
+    assert found["epds_conflict"] == present(*sure.evidence, *vague.evidence)
+
+
+@pytest.mark.parametrize("at", SURELY_BEFORE)
+def test_a_whole_form_that_was_surely_before_says_nothing(at: Moment, knowledge: Knowledge) -> None:
+    sure, before = form(12, ago(hours=5), "sure"), form(21, at, "before")
+
+    found = screened(knowledge, before, sure)
+
+    assert found["epds_current"] == found["epds_for_risk"] == shown(sure)
+    assert found["epds_conflict"] == ABSENT
+
+
+@pytest.mark.parametrize("at", MAYBE_LATER)
+def test_forms_that_agree_do_not_conflict_whichever_is_the_latest(at: Moment | None, knowledge: Knowledge) -> None:
+    assert screened(knowledge, form(12, ago(hours=5)), form(12, at, "vague"))["epds_conflict"] == ABSENT
+
+
+@pytest.mark.parametrize("at", MAYBE_LATER)
+def test_a_partial_form_that_may_be_later_raises_and_does_not_conflict(at: Moment | None, knowledge: Knowledge) -> None:
+    whole, left = form(12, ago(hours=5), "whole"), begun(21, at)
+
+    found = screened(knowledge, whole, left)
+
+    assert found["epds_current_score"] == found["epds_for_risk"] == shown(left)
+    assert found["epds_current"] == shown(whole)
+    assert found["epds_conflict"] == ABSENT
+
+
+def test_a_partial_form_of_an_hour_raises_a_whole_one_of_that_day(knowledge: Knowledge) -> None:
+    whole, left = form(12, of_day("2026-11-23"), "whole"), begun(21, ago(hours=5))
+
+    assert screened(knowledge, whole, left)["epds_current_score"] == shown(left)
+
+
+@pytest.mark.parametrize("at", [None, NOVEMBER])
+def test_a_lone_whole_form_that_is_vague_is_a_lower_bound(at: Moment | None, knowledge: Knowledge) -> None:
+    vague = form(21, at)
+
+    found = screened(knowledge, vague)
+
+    assert found["epds_for_risk"] == found["epds_current_score"] == shown(vague, incomplete=True)
+    assert found["epds_current"].state is State.UNKNOWN
+
+
+def test_when_one_of_two_does_not_say_when_it_was_issued_they_tie(knowledge: Knowledge) -> None:
+    said, silent = form(3, ago(hours=1), "said", issued="2026-11-23T11:01:00Z"), form(20, ago(hours=1), "silent")
+
+    found = screened(knowledge, said, silent)
+
+    assert found["epds_current"] == shown(silent)
+    assert found["epds_conflict"] == present(*said.evidence, *silent.evidence)
+
+
+# ---- A list that was cut short: a newer form may stand on a page that did not come
+
+
+def test_of_a_list_that_was_cut_short_no_form_is_the_latest(knowledge: Knowledge) -> None:
+    one = form(12, ago(hours=1))
+
+    found = screened(knowledge, one, phq9=(one,), gad7=(one,), not_had=Doubt.INCOMPLETE)
+
+    for fact in ("epds_current", "epds_complete_for_risk", "phq9_complete_for_risk"):
+        assert found[fact] == unknown(Doubt.INCOMPLETE, *one.evidence)
+    for fact in ("epds_current_score", "epds_for_risk", "phq9_for_risk", "gad7_for_risk"):
+        assert found[fact] == shown(one, incomplete=True)
+    assert found["epds_self_harm"] == replace(answered(0, one), incomplete=True)
+
+
+def test_what_came_of_a_place_that_did_not_answer_still_counts(knowledge: Knowledge) -> None:
+    """Many EHRs hold no QuestionnaireResponses at all: her EPDS is among the Observations."""
+    one = form(12, ago(hours=1))
+
+    assert screened(knowledge, one, not_had=Doubt.NOT_RECEIVED)["epds_current"] == shown(one)
 
 
 # ---- The answer about self-harm

@@ -65,7 +65,7 @@ NOW_LABEL = "Order an urgent psychiatry consult"
 def test_an_urgent_consult_is_not_satisfied_by_one_some_day(offered: Any, order: Json | None, still: bool) -> None:
     labels, detail = offered("B06a", "PPDSAFETY", order)
     assert (NOW_LABEL in labels) is still
-    assert ("Already ordered, not offered again: Psychiatry consult, urgent" in detail) is not still
+    assert ("Already drafted or ordered, not offered again: Psychiatry consult, urgent" in detail) is not still
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_an_urgent_consult_is_not_satisfied_by_one_some_day(offered: Any, order:
 def test_a_screen_that_is_due_is_not_satisfied_by_a_later_one(offered: Any, order: Json | None, still: bool) -> None:
     labels, detail = offered("N31", "PPDSCREEN", order)
     assert ("Order the EPDS" in labels) is still
-    assert ("Already ordered, not offered again: EPDS, all ten questions, now" in detail) is not still
+    assert ("Already drafted or ordered, not offered again: EPDS, all ten questions, now" in detail) is not still

@@ -337,14 +337,22 @@ def test_the_amount_to_give_may_be_the_diluted_volume(read_one: ReadOne) -> None
         ({"text": "No bolus"}, False),
         ({"text": "not as a bolus"}, False),
         ({"text": "infuse slowly"}, False),
-        ({"text": "IV push over 40 min"}, False),
-        ({"text": "IV push", **timed(duration=40, durationUnit="min")}, False),
-        ({"text": "bolus", "doseAndRate": [{"rateQuantity": quantity(21, "mg/h")}]}, False),
+        ({"text": "Do not give as a bolus"}, False),
+        ({"text": "no IV push"}, False),
+        ({"text": "IV push over 40 min"}, True),
+        ({"text": "IV push", **timed(duration=40, durationUnit="min")}, True),
+        ({"method": {"text": "IV push"}, **timed(duration=40, durationUnit="min")}, True),
+        ({"text": "No bolus", **timed(duration=40, durationUnit="min")}, False),
+        ({"text": "bolus", "doseAndRate": [{"rateQuantity": quantity(21, "mg/h")}]}, True),
+        ({"additionalInstruction": [{"text": "Give as a bolus"}]}, True),
+        ({"additionalInstruction": [{"coding": [{"display": "IV push"}]}]}, True),
+        ({"additionalInstruction": {"text": "Give as a bolus"}}, True),
+        ({"additionalInstruction": [{"text": "Never as a bolus"}]}, False),
+        ({"patientInstruction": "You get it as a bolus"}, True),
+        ({"additionalInstruction": ["bolus"], "patientInstruction": ["bolus"]}, False),
     ],
 )
-def test_a_bolus_is_told_in_words_when_no_rate_and_no_time_is_given(
-    read_one: ReadOne, dosage: Json, bolus: bool
-) -> None:
+def test_a_bolus_is_told_in_words_whatever_time_stands_beside_it(read_one: ReadOne, dosage: Json, bolus: bool) -> None:
     assert read_one(order(dosage)).bolus is bolus
 
 
@@ -382,6 +390,77 @@ def test_repeats_are_counted(read_one: ReadOne, dosage: Json, repeats: int, repe
     assert (read.repeats, read.repeatable) == (repeats, repeatable)
 
 
+AGAIN = [
+    ("14 mg IV over 40 min daily", "14 mg IV over 40 min, not daily"),
+    ("14 mg IV over 40 min BID", "14 mg IV over 40 min, bidirectional pump"),
+    ("14 mg IV over 40 min b.i.d.", "14 mg IV over 40 min"),
+    ("14 mg q8h", "14 mg q1"),
+    ("14 mg q 12 hours", "14 mg over 12 hours"),
+    ("14 mg every 24 hours", "14 mg, BP every 5 min"),
+    ("14 mg every day", "14 mg on the day of birth"),
+    ("14 mg IV over 40 min, repeat once after 2 h", "14 mg IV over 40 min, do not repeat once given"),
+    ("14 mg, may be repeated", "14 mg, not to be repeated"),
+    ("14 mg, repeat dose after 4 h", "14 mg, no repeat dose"),
+    ("14 mg, second dose tomorrow", "14 mg, no second dose"),
+    ("14 mg IV over 40 min x 2 doses", "14 mg IV over 40 min x 1 dose"),
+    ("14 mg IV x 2", "14 mg IV x 1"),
+    ("14 mg IV x2, over 40 min each", "14 mg IV x 40 min"),
+    ("2 x 14 mg", "1 x 14 mg"),
+    ("14 mg × 3", "14 mg × 1"),
+    ("14 mg, 2 doses", "14 mg, 1 dose"),
+    ("14 mg IV 3 times", "14 mg IV 1 time"),
+    ("14 mg IV for 3 days", "14 mg IV within 3 days of birth"),
+    ("14 mg IV PRN", "14 mg IV, not PRN"),
+    ("14 mg IV as needed", "14 mg IV, pump needed"),
+]
+
+
+@pytest.mark.parametrize(("more", "one"), AGAIN)
+def test_the_words_of_a_dosage_tell_of_more_than_one_dose(read_one: ReadOne, more: str, one: str) -> None:
+    for spoken in (more, more.upper()):
+        for told in ({"text": spoken}, {"additionalInstruction": [{"text": spoken}]}, {"patientInstruction": spoken}):
+            assert read_one(order(told)).repeatable
+            assert read_one(order({**timed(count=1), **told})).repeatable
+            assert read_one(order({"doseAndRate": [{"doseQuantity": quantity(14, "mg")}]}, told)).repeatable
+    assert not read_one(order({"text": one})).repeatable
+
+
+SCHEDULES = [
+    ({"text": "Once"}, False),
+    ({"text": "STAT (1 time)"}, False),
+    ({"text": "Once for 1 dose, now"}, False),
+    ({"coding": [{"code": "STAT"}]}, False),
+    ({"coding": [{"system": "urn:oid:1.2.3", "code": "20", "display": "One time"}]}, False),
+    ({}, False),
+    ({"coding": []}, False),
+    ({"text": " "}, False),
+    ({"text": "BID"}, True),
+    ({"text": "Once daily"}, True),
+    ({"text": "Once per shift"}, True),
+    ({"text": "once only " * 90 + "or more"}, True),  # in no time, whatever it says
+    ({"text": "once only " * 90}, False),
+    ({"text": "2 times daily", "coding": [{"system": "urn:oid:1.2.3", "code": "200011"}]}, True),
+    ({"coding": [{"system": "urn:oid:1.2.3", "code": "200011"}]}, True),
+    ({"text": "Once", "coding": [{"display": "Daily"}]}, True),
+    ({"text": "Once", "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation", "code": "QD"}]},
+     True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "repeatable"), SCHEDULES)
+def test_a_schedule_that_is_not_known_as_one_dose_repeats(read_one: ReadOne, code: Json, repeatable: bool) -> None:
+    assert read_one(order({"timing": {"code": code}})).repeatable is repeatable
+    assert read_one(order({"timing": {"code": code, "repeat": {"count": 1}}})).repeatable is repeatable
+
+
+@pytest.mark.parametrize(
+    ("allowed", "repeats"), [(0, 1), (1, 2), (3, 4), ("3", 4), (-1, 1), ("many", 1), (None, 1), ([], 1)]
+)
+def test_what_may_be_had_again_is_given_again(read_one: ReadOne, allowed: object, repeats: int) -> None:
+    assert read_one(order(timed(count=1), dispenseRequest={"numberOfRepeatsAllowed": allowed})).repeats == repeats
+    assert read_one(order(timed(count=2), dispenseRequest={"numberOfRepeatsAllowed": allowed})).repeats == 2 * repeats
+
+
 def test_two_dosages_are_two_doses_that_add_up(read_one: ReadOne) -> None:
     loading = {"doseAndRate": [{"doseQuantity": quantity(4, "mg")}], "text": "IV push"}
     rest = {"doseAndRate": [{"doseQuantity": quantity(10, "mg")}], **timed(duration=40, durationUnit="min")}
@@ -394,10 +473,19 @@ def test_of_two_dosages_the_shorter_time_counts(read_one: ReadOne) -> None:
     assert read_one(order(*times)).minutes == 40
 
 
-def test_the_same_dosage_twice_and_one_that_says_nothing_are_one_dose(read_one: ReadOne) -> None:
-    dosage = {"doseAndRate": [{"doseQuantity": quantity(14, "mg")}]}
-    read = read_one(order(dosage, dosage, {"text": "see protocol"}))
+def test_the_same_dosage_twice_is_that_dose_twice_and_one_that_says_nothing_is_none(read_one: ReadOne) -> None:
+    dosage, nothing = {"doseAndRate": [{"doseQuantity": quantity(14, "mg")}]}, {"text": "see protocol"}
+    read = read_one(order(dosage, dosage, nothing, nothing))
+    assert (read.dose_mg, read.repeats) == (14, 2)
+    read = read_one(order(dosage, nothing, nothing))
     assert (read.dose_mg, read.repeats) == (14, 1)
+
+
+def test_a_dosage_without_a_dose_may_say_how_often(read_one: ReadOne) -> None:
+    dosage = {"doseAndRate": [{"doseQuantity": quantity(14, "mg")}]}
+    assert read_one(order(dosage, timed(count=3))).repeats == 3
+    assert read_one(order(timed(count=3), dosage)).repeats == 3
+    assert read_one(order(dosage, {"asNeededBoolean": True})).repeatable
 
 
 # ---- Words only

@@ -43,7 +43,7 @@ class Comes:
     r: str = ""
     missing: str = ""
     confirm: str = ""
-    dose: str | None = "14.0"
+    dose: str | None = "14"
     relevant: bool = True
 
     def __post_init__(self) -> None:
@@ -327,6 +327,14 @@ def weighed(**elements: Any) -> Change:
     return but(WEIGHT, **elements)
 
 
+def at_home(request: Json) -> None:
+    request["fhirServer"] = "https://ehr.example.org/fhir"
+
+
+def looking_at(reference: str) -> Change:
+    return weighed(focus=[{"reference": reference}])
+
+
 def pressed(*parts: Json, **elements: Any) -> Change:
     return but(PANEL, component=list(parts), **elements)
 
@@ -351,6 +359,11 @@ class Row:
 
 NO_PRESSURE = Comes(missing="D04")
 NO_WEIGHT = Comes(missing="D03")
+NOT_BY_SCALES = ("Patient reported", "Reported", "Verbal", "Per patient", "Est.", "Approximate")
+NOT_HER_WEIGHT = (
+    "Patient-reported weight", "Weight per patient", "Est. weight", "Ideal body weight", "Adjusted body weight",
+    "Lean body weight", "Predicted body weight", "Dry weight", "Historical weight",
+)  # fmt: skip
 NO_AGE = Comes(missing="D02")
 
 # ---- How a problem stands
@@ -419,6 +432,13 @@ PERIODS = [
 
 # ---- Whose disorder, in words
 
+NO_PROBLEMS = Comes(missing="D08")
+
+
+def icd10(code: str, text: str) -> Json:
+    return {"coding": [{"system": SYSTEMS["icd10cm"], "code": code}], "text": text}
+
+
 TEXTS = [
     Row("words alone", plus(words("Schizophrenia")), Comes(c="C09", r="R04")),
     Row("denied", plus(words("No schizophrenia"))),
@@ -465,6 +485,24 @@ TEXTS = [
     Row(
         "past and present in one text", plus(words("History of depression, now mania")), Comes(c="C10", r="R01 R02 R04")
     ),
+    Row("a denial, a comma, and then hers", plus(words("No prenatal care, preeclampsia")), Comes(missing="C03")),
+    Row("a past, a dash, and then hers", plus(words("Previous CS - HELLP syndrome")), Comes(missing="C03")),
+    Row("a past, a comma, and what counts ever", plus(words("Prior c-section, depression")), Comes(r="R01")),
+    Row("denied, and nothing between", plus(words("No proteinuria or preeclampsia"))),
+    Row(
+        "a harmless code, and words that are not",
+        plus(problem(icd10("Z34.93", "High-risk pregnancy: severe preeclampsia"))),
+        Comes(missing="C03"),
+    ),
+    Row("a harmless code, and its own words", plus(problem(icd10("Z34.93", "Supervision of normal pregnancy")))),
+    Row("withheld", plus(problem({"coding": [{"system": HL7 + "data-absent-reason", "code": "masked"}]})), NO_PROBLEMS),
+    Row("a code without a system", plus(problem({"coding": [{"code": "O14.13"}]})), NO_PROBLEMS),
+    Row("the same, and words", plus(problem({"coding": [{"code": "S93.4"}], "text": "Sprained ankle"}))),
+    Row(
+        "the German ICD-10",
+        plus(problem({"coding": [{"system": "http://fhir.de/CodeSystem/bfarm/icd-10-gm", "code": "O14.1"}]})),
+        Comes(c="C03"),
+    ),
 ]
 
 # ---- Allergies
@@ -489,6 +527,16 @@ ALLERGIES = [
         plus(allergy({"coding": [{"system": "urn:of-the-site", "code": "4711"}]})),
         Comes(missing="D06"),
     ),
+    Row("nobody asked", plus(allergy(snomed("1631000175102"))), Comes(missing="D06")),
+    Row(
+        "not confirmed",
+        instead("AllergyIntolerance", allergy({"text": "Unable to confirm NKDA"})),
+        Comes(missing="D06"),
+    ),
+    Row("NKDA", instead("AllergyIntolerance", allergy({"text": "NKDA"}))),
+    Row("of food", instead("AllergyIntolerance", allergy({"text": "No known food allergies"})), Comes(missing="D06")),
+    Row("ketamine, in German", plus(allergy({"text": "S-Ketamin"})), Comes(c="C02")),
+    Row("ketamine, in Chinese", plus(allergy({"text": "氯胺酮"})), Comes(c="C02")),
 ]
 
 # ---- How a measurement stands
@@ -530,14 +578,30 @@ STANDINGS = [
 ABOVE_200 = (bound(SYSTOLIC, ">", 200, "mm[Hg]"), part(DIASTOLIC, 74))
 
 COMPARATORS = [
-    Row("systolic > 200, alone", pressed(*ABOVE_200), NO_PRESSURE),
-    Row("systolic > 200, then 118", plus(bare_panel(ago(minutes=30), *ABOVE_200)), Comes(missing="C04")),
-    Row("systolic 118, then > 200", plus(bare_panel(ago(minutes=1), *ABOVE_200)), NO_PRESSURE),
+    Row("systolic > 200, alone", pressed(*ABOVE_200), Comes(c="C04", missing="D04")),
+    Row("systolic > 200, then 118", plus(bare_panel(ago(minutes=30), *ABOVE_200)), Comes(c="C04")),
+    Row("systolic 118, then > 200", plus(bare_panel(ago(minutes=1), *ABOVE_200)), Comes(c="C04", missing="D04")),
+    *(
+        Row(f"systolic {sign} {value}, then 118", plus(bare_panel(ago(minutes=30), *told)), comes)
+        for sign, value, comes in (
+            (">=", 160, Comes(c="C04")),
+            (">=", 159, Comes(missing="C04")),
+            ("<", 160, Comes(missing="C04")),
+        )
+        for told in [(bound(SYSTOLIC, sign, value, "mm[Hg]"), part(DIASTOLIC, 74))]
+    ),
     Row("SpO2 < 90", but(OXYGEN, **bound(OXYGEN, "<", 90, "%")), Comes(confirm="D05")),
     Row("SpO2 < 90, after birth", but(OXYGEN, **bound(OXYGEN, "<", 90, "%")), Comes(missing="D05"), case="V04"),
     Row("platelets < 100", plus(platelets(1) | bound("777-3", "<", 100, "10*9/L")), Comes(confirm="R13")),
-    Row(
-        "blood loss > 1000 mL", but(LOSS, **bound(LOSS, ">", 1000, "mL")), Comes(confirm="D12", dose="12.0"), case="V04"
+    *(
+        Row(f"blood loss {sign} {value} mL", but(LOSS, **bound(LOSS, sign, value, "mL")), comes, case="V04")
+        for sign, value, comes in (
+            (">=", 1000, Comes(c="C13", confirm="D12")),
+            (">", 1500, Comes(c="C13", confirm="D12")),
+            (">=", 999, Comes(r="R16", confirm="D12")),
+            (">=", 499, Comes(confirm="D12", dose="12")),
+            ("<", 300, Comes(confirm="D12", dose="12")),
+        )
     ),
 ]
 
@@ -753,12 +817,21 @@ OTHERS = [
     Row("a stated weight alone", instead(WEIGHT, measured("3142-7", 72.4, "kg", ago(hours=1))), NO_WEIGHT),
     Row("stated, by its method", weighed(method={"text": "Stated"}), NO_WEIGHT),
     Row("measured, by its method", weighed(method={"text": "Bed scale"})),
+    *(Row(f"by a method that is {junk!r}", weighed(method=junk), NO_WEIGHT) for junk in ({}, "", 5, [], {"text": ""})),
+    *(Row(f"{way}, by its method", weighed(method={"text": way}), NO_WEIGHT) for way in NOT_BY_SCALES),
+    *(Row(f"{name}, by its text", weighed(code=loinc(WEIGHT) | {"text": name}), NO_WEIGHT) for name in NOT_HER_WEIGHT),
+    Row("by its text, the weight of her", weighed(code=loinc(WEIGHT) | {"text": "Actual body weight"})),
     Row(
         "the newborn's weight",
         plus(measured(WEIGHT, 3.4, "kg", ago(hours=1), focus=[{"reference": "Patient/newborn"}])),
     ),
     Row("the focus is she", weighed(focus=[{"reference": "Patient/woman-v01"}])),
     Row("the focus is empty", weighed(focus=[])),
+    Row(
+        "the focus is her id on this server",
+        both(at_home, looking_at("https://ehr.example.org/fhir/Patient/woman-v01")),
+    ),
+    Row("on another", both(at_home, looking_at("https://elsewhere.example.org/Patient/woman-v01")), NO_WEIGHT),
     Row("a focus that nobody can read", weighed(focus=[{"display": "Baby boy"}]), NO_WEIGHT),
     Row("a contained newborn", plus(measured(WEIGHT, 3.4, "kg", ago(hours=1), focus=[{"reference": "#baby"}]))),
     *(
@@ -768,6 +841,37 @@ OTHERS = [
     Row("about another woman", plus(pressure(170, 80, ago(minutes=5), subject={"reference": "Patient/woman-v02"}))),
     Row("an id of 200 letters", but(WEIGHT, id="w" * 200)),
     Row("severe, with an id of 200 letters", plus(pressure(170, 80, ago(minutes=5), id="w" * 200)), Comes(c="C04")),
+]
+
+# ---- Two contents under one id: where nobody can tell which is the later, both count
+
+
+def versions(*metas: Json) -> Change:
+    """Pre-eclampsia, confirmed in the first and refuted in the second version."""
+    sure, unsure = (
+        problem(PRE_ECLAMPSIA, verified=verified, meta=meta)
+        for verified, meta in zip(("confirmed", "refuted"), metas, strict=True)
+    )
+    return both(plus(sure), plus(unsure), lambda request: request["prefetch"]["problems"].pop("total"))
+
+
+VERSIONS = [
+    Row("neither says which it is", versions({}, {}), Comes(c="C03")),
+    Row("the later was refuted", versions({"lastUpdated": ago(hours=2)}, {"lastUpdated": ago(hours=1)})),
+    Row(
+        "the earlier was refuted",
+        versions({"lastUpdated": ago(hours=1)}, {"lastUpdated": ago(hours=2)}),
+        Comes(c="C03"),
+    ),
+    Row(
+        "the later in Zulu time, the earlier with an offset",
+        versions({"lastUpdated": "2026-11-22T09:00:00Z"}, {"lastUpdated": "2026-11-22T10:00:00+02:00"}),
+        Comes(c="C03"),
+    ),
+    Row("version 10 after version 9", versions({"versionId": "9"}, {"versionId": "10"})),
+    Row("version 9 before version 10", versions({"versionId": "10"}, {"versionId": "9"}), Comes(c="C03")),
+    Row("versions that nobody counts", versions({"versionId": "a"}, {"versionId": "b"}), Comes(c="C03")),
+    Row("the same instant", versions({"lastUpdated": ago(hours=1)}, {"lastUpdated": ago(hours=1)}), Comes(c="C03")),
 ]
 
 # ---- ALT and its upper limit, platelets in other units
@@ -797,23 +901,23 @@ WEIGHTS = [
     Row("24.9 kg", weighing(24.9), Comes(missing="D14")),
     Row("25 kg", weighing(25), Comes(r="R17")),
     Row("39.9 kg", weighing(39.9), Comes(r="R17")),
-    Row("40 kg", weighing(40), Comes(dose="8.0")),
-    Row("120 kg", weighing_tall(120), Comes(dose="20.0")),
+    Row("40 kg", weighing(40), Comes(dose="8")),
+    Row("120 kg", weighing_tall(120), Comes(dose="20")),
     Row("120.1 kg", weighing_tall(120.1), Comes(r="R17")),
     Row("300 kg", weighing(300), Comes(r="R17")),
     Row("300.1 kg", weighing(300.1), Comes(missing="D14")),
     Row("55.11 lb is below 25 kg", weighing(55.11, "[lb_av]"), Comes(missing="D14")),
     Row("55.12 lb is above", weighing(55.12, "[lb_av]"), Comes(r="R17")),
     Row("88.18 lb is below 40 kg", weighing(88.18, "[lb_av]"), Comes(r="R17")),
-    Row("88.19 lb is above", weighing(88.19, "[lb_av]"), Comes(dose="8.0")),
-    Row("264.55 lb is below 120 kg", weighing_tall(264.55, "[lb_av]"), Comes(dose="20.0")),
+    Row("88.19 lb is above", weighing(88.19, "[lb_av]"), Comes(dose="8")),
+    Row("264.55 lb is below 120 kg", weighing_tall(264.55, "[lb_av]"), Comes(dose="20")),
     Row("264.56 lb is above", weighing_tall(264.56, "[lb_av]"), Comes(r="R17")),
     Row("661.38 lb is below 300 kg", weighing(661.38, "[lb_av]"), Comes(r="R17")),
     Row("661.39 lb is above", weighing(661.39, "[lb_av]"), Comes(missing="D14")),
     Row("39999 g", weighing(39999, "g"), Comes(r="R17")),
-    Row("40000 g", weighing(40000, "g"), Comes(dose="8.0")),
+    Row("40000 g", weighing(40000, "g"), Comes(dose="8")),
     Row("1410.9 oz is below 40 kg", weighing(1410.9, "[oz_av]"), Comes(r="R17")),
-    Row("1411 oz is above", weighing(1411, "[oz_av]"), Comes(dose="8.0")),
+    Row("1411 oz is above", weighing(1411, "[oz_av]"), Comes(dose="8")),
     Row("80 kg, then a tenth less", both(weighing(72), plus(measured(WEIGHT, 80, "kg", ago(days=14))))),
     Row(
         "80 kg, then a little less",
@@ -915,9 +1019,8 @@ BIRTH = "93857-1"
 def birth(at: str | None, **elements: Any) -> Change:
     """Nothing but this says when."""
     told = {"valueDateTime": at} if at else {}
-    told_when = entry(
-        "Observation", status="final", code=loinc(BIRTH), effectiveDateTime=ago(minutes=10), **told | elements
-    )
+    whole = {"status": "final", "code": loinc(BIRTH), "effectiveDateTime": ago(minutes=10)} | told | elements
+    told_when = entry("Observation", **whole)
     return both(
         without(BIRTH, "Procedure"),
         plus(told_when),
@@ -933,31 +1036,74 @@ def vaginal_birth(**performed: Any) -> Change:
 
 
 BIRTHS = [
-    Row("an hour ago", vaginal_birth(performedDateTime=ago(hours=1)), Comes(dose="12.0"), case="V04"),
+    Row("an hour ago", vaginal_birth(performedDateTime=ago(hours=1)), Comes(dose="12"), case="V04"),
     Row("a minute more", vaginal_birth(performedDateTime=ago(hours=1, minutes=1)), Comes(r="R18"), case="V04"),
     Row(
         "between an hour ago and half an hour ago",
         vaginal_birth(performedPeriod={"start": ago(hours=1), "end": ago(minutes=30)}),
-        Comes(dose="12.0"),
+        Comes(dose="12"),
         case="V04",
     ),
     Row(
         "it began a minute before: it may be too long ago",
         vaginal_birth(performedPeriod={"start": ago(hours=1, minutes=1), "end": ago(minutes=30)}),
-        Comes(confirm="R18", dose="12.0"),
+        Comes(confirm="R18", dose="12"),
         case="V04",
     ),
-    Row("today", vaginal_birth(performedDateTime="2026-11-23"), Comes(confirm="D13", dose="12.0"), case="V04"),
+    Row("today", vaginal_birth(performedDateTime="2026-11-23"), Comes(confirm="D13", dose="12"), case="V04"),
     Row(
         "delivered a minute ahead, and so not yet",
         vaginal_birth(performedDateTime=ahead(minutes=1)),
-        Comes(dose="12.0"),
+        Comes(dose="12"),
         case="V04",
+    ),
+    *(
+        Row(
+            f"born {minutes} minutes ago, and the surgery ended 20 minutes ago",
+            both(birth(at), surgery),
+            comes,
+            case="V04",
+        )
+        for surgery in [plus(procedure(CAESAREAN, "completed", id="surgery", performedDateTime=ago(minutes=20)))]
+        for minutes, comes in ((60, Comes(dose="12")), (61, Comes(r="R18")))
+        for at in [ago(minutes=minutes)]
+    ),
+    *(
+        Row(f"clamped {minutes} minutes ago, and the surgery ended since", both(clamped, surgery), comes, case="V04")
+        for surgery in [plus(procedure(CAESAREAN, "completed", id="surgery", performedDateTime=ago(minutes=20)))]
+        for minutes, comes in ((60, Comes(dose="12")), (61, Comes(r="R18")))
+        for clamped in [birth(ago(minutes=minutes), code={"text": "Cord clamping time"})]
+    ),
+    *(
+        Row(
+            f"born 10 minutes ago, and delivered {minutes} minutes ago: one of them is wrong",
+            both(
+                birth(ago(minutes=10)),
+                plus(procedure(CAESAREAN, "completed", id="surgery", performedDateTime=ago(minutes=minutes))),
+            ),
+            comes,
+            case="V04",
+        )
+        for minutes, comes in ((60, Comes(dose="12")), (61, Comes(r="R18")))
+    ),
+    Row(
+        "the hour of birth cannot be read: when it was charted is not when it was",
+        birth("2026-11-23 10.30"),
+        Comes(confirm="D11 D13", dose="12"),
+        case="V04",
+    ),
+    *(
+        Row(f"born at {time}, charted at 11:50", birth(None, valueTime=time), comes, case="V04")
+        for time, comes in (
+            ("11:00:00", Comes(confirm="D11", dose="12")),
+            ("10:59:00", Comes(r="R18", confirm="D11")),
+            ("11:51:00", Comes(confirm="D11 D13", dose="12")),
+        )
     ),
     Row(
         "the time of birth is absent, with a reason",
         birth(None, dataAbsentReason={"text": "unknown"}),
-        Comes(dose="12.0"),
+        Comes(dose="12"),
         case="V04",
     ),
 ]
@@ -1009,8 +1155,8 @@ WHOSE_ENTRY = [
 ]
 
 TABLE = [
-    *PROBLEMS, *PERIODS, *TEXTS, *ALLERGIES, *STANDINGS, *COMPARATORS, *HIDDEN, *TIMES, *PRESSURES, *OTHERS, *LABS,
-    *WEIGHTS, *AGES, *ASA_CLASSES, *DEEDS, *BIRTHS, *WHOSE_ENTRY,
+    *PROBLEMS, *PERIODS, *TEXTS, *ALLERGIES, *STANDINGS, *COMPARATORS, *HIDDEN, *TIMES, *PRESSURES, *OTHERS, *VERSIONS,
+    *LABS, *WEIGHTS, *AGES, *ASA_CLASSES, *DEEDS, *BIRTHS, *WHOSE_ENTRY,
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import pytest
 from cds_service.clinical.facts import Doubt, Evidence, Finding, State
 from cds_service.ehr.answers import Had
 from cds_service.ehr.chart import Chart
-from cds_service.ehr.reading.medicines import concepts_of, medication_pool, not_recognised, read_medicines
+from cds_service.ehr.reading.medicines import Pool, concepts_of, medication_pool, not_recognised, read_medicines
 from cds_service.ehr.reading.medicines import wanted_medications as wanted
 from cds_service.ehr.reading.orders import read_drafted
 from cds_service.ehr.reading.view import View
@@ -82,7 +82,12 @@ def medication(id_: str = "m", code: Json | None = None, **more: Any) -> Json:
     return {"resourceType": "Medication", "id": id_} | ({"code": code} if code else {}) | more
 
 
-def chart(*entries: Json, drafts: tuple[Json, ...] = (), had: Had = Had.WHOLE) -> Chart:
+def chart(
+    *entries: Json,
+    drafts: tuple[Json, ...] = (),
+    had: Had = Had.WHOLE,
+    known_at: frozenset[str] = frozenset(),
+) -> Chart:
     kinds = {entry["resourceType"] for entry in entries}
     return Chart(
         patient={"resourceType": "Patient", "id": "1"},
@@ -92,6 +97,7 @@ def chart(*entries: Json, drafts: tuple[Json, ...] = (), had: Had = Had.WHOLE) -
         drafts=drafts,
         selected=frozenset(f"{draft['resourceType']}/{draft['id']}" for draft in drafts if "id" in draft),
         set_aside=(),
+        known_at=known_at,
     )
 
 
@@ -244,7 +250,7 @@ NAMED = [
         coded(ESKETAMINE, text="Ketamine and derivatives"),
         {"esketamine", "ketamine"},
     ),
-    Named("a spelling that nobody has verified", said("eskétamine 25 mg"), set()),
+    Named("a spelling that nobody has verified", said("esketaminol 25 mg"), set()),
     Named("ketamine inside a word", said("norketamine level"), set()),
     Named("esketamine inside a word", said("bioesketamine"), set()),
     Named("no ketamine", said("Sedation kit, no ketamine"), set()),
@@ -267,11 +273,39 @@ def test_a_medicine_is_known_by_code_reference_or_word(look: Look, row: Named) -
 
 
 @pytest.mark.parametrize(
+    ("reference", "its_own"),
+    [
+        ("Medication/m", True),
+        ("https://ehr.example.org/r4/Medication/m", True),
+        ("https://ehr.example.org/r4/Medication/m/_history/7", True),
+        ("https://pharmacy.other/fhir/Medication/m", False),
+        ("https://ehr.example.org/r4-other/Medication/m", False),
+    ],
+)
+def test_the_same_id_on_another_server_is_another_medicine(look: Look, reference: str, its_own: bool) -> None:
+    harmless = medication("m", {"text": "Cefazolin 1 g"})
+    view = look(ordered(pointed(reference)), harmless, known_at=frozenset({"ehr.example.org/r4"}))
+    assert (facts(view)["medication_list"].state is State.PRESENT) is its_own
+    assert len(not_recognised(view)) == its_own
+    assert facts(look(ordered(pointed(reference)), harmless))["medication_list"].state is State.PRESENT
+
+
+def test_a_dose_by_an_order_on_another_server_is_not_of_the_order_of_that_id(look: Look) -> None:
+    doses = (
+        ordered(said("Oxytocin")),
+        given(AT_M, request={"reference": "https://pharmacy.other/MedicationRequest/order"}),
+    )
+    assert facts(look(*doses))["medication_list"].state is State.PRESENT
+    away = look(*doses, known_at=frozenset({"ehr.example.org/r4"}))
+    assert facts(away)["medication_list"].doubt is Doubt.UNCLEAR
+
+
+@pytest.mark.parametrize(
     "order", [*itertools.permutations([*GPI_FIRST, coding(RXNORM_OID, "2119365"), {"code": "77"}])]
 )
 def test_the_order_of_codings_does_not_matter(look: Look, order: tuple[Json, ...]) -> None:
     view = look()
-    assert concepts_of(ordered(coded(*order)), {}, view.knowledge) == {"esketamine"}
+    assert concepts_of(ordered(coded(*order)), Pool(), view.knowledge) == {"esketamine"}
 
 
 # ---- Whether it counts now
@@ -307,6 +341,20 @@ def until(**ago_: float) -> Json:
 
 FOR_ORDER = {"request": {"reference": "MedicationRequest/order"}}
 SINCE_YESTERDAY = {"effectivePeriod": {"start": ago(hours=30)}}
+NO_TIME: Json = {"effectiveDateTime": None}
+GIVEN_5_H_AGO = {"effectiveDateTime": ago(hours=5)}
+PSYCHOTROPICS = {
+    "Sertraline 50 mg": "antidepressant",
+    "Olanzapine 10 mg": "antipsychotic",
+    "Haloperidol 5 mg": "antipsychotic",
+    "Quetiapine 50 mg": "antipsychotic",
+    "Lithium 400 mg": "mood_stabiliser",
+}
+
+
+def lasting(**bounds: str) -> Json:
+    """A dosage with its bounds."""
+    return dosed({"timing": {"repeat": {"boundsPeriod": bounds}}})
 
 
 def prn(**more: Any) -> Json:
@@ -342,7 +390,45 @@ STANDING = [
         ),
         {"mao_inhibitor"},
     ),
-    Standing("order, stopped, and nobody wrote when", (ordered(MAOI, status="stopped", authoredOn=None),), set()),
+    Standing(
+        "order, stopped, and nobody wrote when", (ordered(MAOI, status="stopped", authoredOn=None),), {"mao_inhibitor"}
+    ),
+    Standing(
+        "order, stopped: begun long ago, and nobody wrote its end",
+        (ordered(MAOI, status="stopped", authoredOn=ago(days=90), **lasting(start=ago(days=90))),),
+        {"mao_inhibitor"},
+    ),
+    Standing(
+        "order, stopped: begun long ago, and its end cannot be read",
+        (ordered(MAOI, status="stopped", authoredOn=ago(days=90), **lasting(start=ago(days=90), end="later")),),
+        {"mao_inhibitor"},
+    ),
+    Standing(
+        "order, stopped: begun and ended long ago",
+        (ordered(MAOI, status="stopped", authoredOn=ago(days=90), **lasting(start=ago(days=90), end=ago(days=15))),),
+        set(),
+    ),
+    Standing(
+        "order of an infusion, stopped: it may have run until now",
+        (ordered(said("Magnesium sulfate"), status="stopped", **dosed({"doseAndRate": [{"rateQuantity": {}}]})),),
+        {"magnesium"},
+    ),
+    Standing(
+        "order of an infusion, stopped: its end is known",
+        (
+            ordered(
+                said("Magnesium sulfate"),
+                status="stopped",
+                dosageInstruction=[{**lasting(end=ago(hours=7))["dosageInstruction"][0], "rateQuantity": {}}],
+            ),
+        ),
+        set(),
+    ),
+    Standing(
+        "order of a single dose, completed: it was written before the window",
+        (ordered(said("Magnesium sulfate"), status="completed"),),
+        set(),
+    ),
     Standing("order as needed, not given", (ordered(FENTANYL, **prn()),), set()),
     Standing(
         "order as needed, for a reason",
@@ -376,6 +462,45 @@ STANDING = [
     Standing("given", (given(FENTANYL),), {"systemic_opioid"}),
     Standing("given, longer ago than the window", (given(FENTANYL, effectiveDateTime=ago(hours=5)),), set()),
     Standing("given, and nobody wrote when", (given(FENTANYL, effectiveDateTime=None),), {"systemic_opioid"}),
+    Standing(
+        "an infusion, completed: begun before the window, and nobody wrote its end",
+        (given(said("Magnesium sulfate"), **NO_TIME, **SINCE_YESTERDAY),),
+        {"magnesium"},
+    ),
+    Standing(
+        "an infusion, stopped: its end cannot be read",
+        (given(FENTANYL, status="stopped", **NO_TIME, effectivePeriod={"start": ago(hours=30), "end": "later"}),),
+        {"systemic_opioid"},
+    ),
+    Standing(
+        "an infusion, completed: ended before the window",
+        (given(FENTANYL, **NO_TIME, effectivePeriod={"start": ago(hours=30), "end": ago(hours=5)}),),
+        set(),
+    ),
+    Standing("given at an instant, and a start", (given(FENTANYL, **GIVEN_5_H_AGO, **SINCE_YESTERDAY),), set()),
+    # R03 counts what is current: a dose within the time of R10, too, but nothing that has ended.
+    *(
+        Standing(f"{says}: {how}", entries, {fact} if counts else set())
+        for says, fact in PSYCHOTROPICS.items()
+        for how, counts, entries in (
+            ("dose, its order completed", True, (ordered(said(says), status="completed"), given(said(says)))),
+            ("dose, four hours ago", True, (given(said(says), effectiveDateTime=ago(hours=4)),)),
+            ("dose, longer ago", False, (given(said(says), effectiveDateTime=ago(hours=4.01)),)),
+            ("dose, undated", True, (given(said(says), **NO_TIME),)),
+            (
+                "order, stopped within the hour",
+                False,
+                (ordered(said(says), status="stopped", authoredOn=ago(hours=1)),),
+            ),
+            ("order, stopped, undated", False, (ordered(said(says), status="stopped", authoredOn=None),)),
+            ("report, ended, undated", False, (reported(said(says), status="completed"),)),
+            ("report, ended, begun long ago", False, (reported(said(says), status="stopped", **SINCE_YESTERDAY),)),
+        )
+    ),
+    *(
+        Standing(f"antiemetic dose: {name}", (given(said(name)),), set())
+        for name in ("Prochlorperazine 10 mg", "Promethazine 25 mg", "Droperidol 0.625 mg", "Metoclopramide 10 mg")
+    ),
     Standing("given, the day only", (given(FENTANYL, effectiveDateTime="2026-11-23"),), {"systemic_opioid"}),
     Standing("not done", (given(FENTANYL, status="not-done"),), set()),
     Standing("given, entered in error", (given(FENTANYL, status="entered-in-error"),), set()),
@@ -409,6 +534,17 @@ STANDING = [
     Standing("reported, entered in error", (reported(MAOI, status="entered-in-error"),), set()),
     Standing(
         "reported, ended within the washout", (reported(MAOI, status="completed", **until(days=5)),), {"mao_inhibitor"}
+    ),
+    Standing("reported, ended, undated", (reported(MAOI, status="completed"),), {"mao_inhibitor"}),
+    Standing(
+        "reported, ended, begun long ago",
+        (reported(MAOI, status="stopped", effectivePeriod={"start": "2024"}),),
+        {"mao_inhibitor"},
+    ),
+    Standing(
+        "reported, ended, begun and ended long ago",
+        (reported(MAOI, status="stopped", effectivePeriod={"start": "2024", "end": "2025"}),),
+        set(),
     ),
     Standing("reported, ended before it", (reported(MAOI, status="completed", **until(days=20)),), set()),
     Standing("reported, as needed", (reported(FENTANYL, dosage=[{"asNeededBoolean": True}]),), set()),
@@ -752,12 +888,19 @@ def test_a_list_that_was_not_had_stays_not_had(look: Look) -> None:
     ],
 )
 def test_what_must_be_read_from_the_ehr(knowledge: Knowledge, entry: Json, read: set[str]) -> None:
-    pool = {"Medication/held": medication("held")}
-    assert wanted([entry], pool, knowledge) == read
+    assert wanted([entry], Pool([medication("held")]), knowledge) == read
+
+
+def test_what_lies_on_another_server_is_not_read_here(knowledge: Knowledge) -> None:
+    """The same id there is another medicine."""
+    entries = [given(pointed(f"https://{server}/Medication/7")) for server in ("ehr.example.org/r4", "pharmacy.other")]
+    assert wanted(entries, Pool(known_at=frozenset({"ehr.example.org/r4"})), knowledge) == {"Medication/7"}
+    assert wanted(entries[1:], Pool(known_at=frozenset({"ehr.example.org/r4"})), knowledge) == frozenset()
+    assert wanted(entries[1:], Pool(), knowledge) == {"Medication/7"}  # nothing tells which server is hers
 
 
 def test_without_the_tables_any_name_is_enough(knowledge: Knowledge) -> None:
     shown = ordered(pointed("Medication/sealed", "Study medicine"))
-    assert wanted([shown], {}) == frozenset()
-    assert wanted([ordered(SEALED)], {}) == {"Medication/sealed"}
-    assert wanted([shown], {}, knowledge) == {"Medication/sealed"}
+    assert wanted([shown], Pool()) == frozenset()
+    assert wanted([ordered(SEALED)], Pool()) == {"Medication/sealed"}
+    assert wanted([shown], Pool(), knowledge) == {"Medication/sealed"}

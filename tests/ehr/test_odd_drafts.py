@@ -28,11 +28,14 @@ def advisor(knowledge: Knowledge, wording: Wording, now: datetime) -> Advisor:
     return Advisor(knowledge, wording, Site.from_table(site_of(CASE)), lambda: now)
 
 
-def cards_with(advisor: Advisor, now: datetime, change: Json) -> list[Json]:
+def cards_with(advisor: Advisor, now: datetime, change: Json, *, alone: bool = False) -> list[Json]:
+    """What is answered to the draft with this change. `alone`: nothing else is being ordered."""
     body = deepcopy(json.loads(json.dumps(request_for(CASE, now, advisor.discovery()))))
-    drafts = [entry["resource"] for entry in body["context"]["draftOrders"]["entry"]]
-    (draft,) = [one for one in drafts if one["resourceType"] == "MedicationRequest"]
-    draft.update(change)
+    entries = body["context"]["draftOrders"]["entry"]
+    (entry,) = [one for one in entries if one["resource"]["resourceType"] == "MedicationRequest"]
+    entry["resource"].update(change)
+    if alone:
+        body["context"]["draftOrders"]["entry"] = [entry]
     answer = create_app(advisor).test_client().post(f"/cds-services/{service_for(CASE['hook']).id}", json=body)
     assert answer.status_code == 200
     return answer.get_json()["cards"]
@@ -77,6 +80,14 @@ def test_a_draft_is_corrected_clean_or_not_at_all(
         assert resource["status"] == "draft"
         assert resource["subject"]["reference"].endswith(CASE.slug)
         assert "null" not in json.dumps(resource)
+
+
+@pytest.mark.parametrize("change", [{"status": "cancelled"}, {"status": "entered-in-error"}, {"doNotPerform": True}])
+def test_an_order_that_is_not_to_be_done_is_no_occasion_to_offer_it(
+    advisor: Advisor, now: datetime, change: Json
+) -> None:
+    assert cards_with(advisor, now, {"doNotPerform": False}, alone=True) != []
+    assert cards_with(advisor, now, change, alone=True) == []
 
 
 @pytest.mark.parametrize("status", [{"code": "draft"}, ["draft"], 7, True])

@@ -76,6 +76,21 @@ BIPOLAR = [
             {"valueInteger": 3, "interpretation": [NEGATIVE]},
         )
     ),
+    *(
+        Row(
+            f"negative as {written}, beside the reason why there is none",
+            "bipolar_screen",
+            (screened(**written, dataAbsentReason={"text": "not performed"}),),
+            unknown(Doubt.UNREADABLE, seen("o", at=H1)),
+        )
+        for written in ({"valueBoolean": False}, {"interpretation": [NEGATIVE]})
+    ),
+    Row(
+        "positive, beside the reason why there is none: it still warns",
+        "bipolar_screen",
+        (screened(valueBoolean=True, dataAbsentReason={"text": "error"}),),
+        FOUND,
+    ),
     Row("a number alone", "bipolar_screen", (screened(valueInteger=3),), unknown(Doubt.UNREADABLE, seen("o", at=H1))),
     Row("nothing", "bipolar_screen", (screened(),), unknown(Doubt.NOT_RECORDED)),
     Row("none", "bipolar_screen", (), unknown(Doubt.NOT_RECORDED)),
@@ -265,7 +280,23 @@ WHOLES = [
     Row("as the site declares", "administrations_elsewhere", (), present(), site={"administrations_elsewhere": True}),
     Row("as the site does not declare", "administrations_elsewhere", (), ABSENT),
     Row("a whole form", "epds_current", TOTAL_AND_ITEM_10, TWELVE),
-    Row("a whole form, and cut short", "epds_current", TOTAL_AND_ITEM_10, TWELVE, {"screens": Had.CUT_SHORT}),
+    *(
+        Row(
+            f"a whole form, and {key} cut short",
+            "epds_current",
+            TOTAL_AND_ITEM_10,
+            unknown(Doubt.INCOMPLETE, *TWELVE.evidence),
+            {key: Had.CUT_SHORT},
+        )
+        for key in ("screens", "questionnaire_responses")
+    ),
+    Row(
+        "a whole form, and no responses",
+        "epds_current",
+        TOTAL_AND_ITEM_10,
+        TWELVE,
+        {"questionnaire_responses": Had.FAILED},
+    ),
     Row("none", "epds_current", (), unknown(Doubt.NOT_RECORDED)),
     Row("none", "epds_for_risk", (), ABSENT),
     Row("restricted", "epds_current", (), unknown(Doubt.RESTRICTED), {"screens": Had.RESTRICTED}),

@@ -138,6 +138,7 @@ def answered_by(who: Json | None, **more: Any) -> Json:
 
 
 ITEM_10, TOTAL = item(10), total()
+DECLINED = {"coding": [{"code": "asked-declined"}]}
 RESPONSE = "QuestionnaireResponse/form"
 MINUTES_LATER = ["2026-11-23T11:10:00Z", "2026-11-23T11:10:01Z"]
 READ: list[tuple[str, list[Json], tuple[Form, ...]]] = [
@@ -293,6 +294,36 @@ READ: list[tuple[str, list[Json], tuple[Form, ...]]] = [
         [total(valueInteger=13, performer=[{"reference": "Practitioner/midwife"}]), ITEM_10],
         (form(),),
     ),
+    (
+        "item 10 of 0, and why it was not answered",
+        [TOTAL, item(10, valueInteger=0, dataAbsentReason=DECLINED)],
+        (form(answered=0, harm=None, complete=False),),
+    ),
+    (
+        "item 10 of 1, and why it was not answered: it warns",
+        [TOTAL, item(10, valueInteger=1, dataAbsentReason=DECLINED)],
+        (form(complete=False),),
+    ),
+    (
+        "a total, and why there is none: it may raise",
+        [total(valueInteger=13, dataAbsentReason=DECLINED), ITEM_10],
+        (form(complete=False),),
+    ),
+    (
+        "another item than 10, and why it was not answered, beside a total",
+        [TOTAL, item(4, valueInteger=3, dataAbsentReason=DECLINED), ITEM_10],
+        (form(answered=2),),
+    ),
+    (
+        "all items, one of them beside the reason why it was not answered",
+        [*(item(n) for n in ANSWERS if n != 4), item(4, valueInteger=3, dataAbsentReason=DECLINED)],
+        (form(answered=10, by="Observation/item-1", complete=False),),
+    ),
+    (
+        "a response, and the total that was taken from it, in error",
+        [answered_by(HER, status="entered-in-error"), total(derivedFrom=[{"reference": RESPONSE}])],
+        (),
+    ),
     ("a preliminary total", [total(valueInteger=13, status="preliminary")], ()),
     (
         "a total without a value",
@@ -343,11 +374,12 @@ def test_of_two_answers_to_one_question_neither_counts(look: Look) -> None:
     assert (read_.score, read_.answered, read_.self_harm, read_.complete) == (12, 9, None, False)
 
 
-def test_how_the_forms_were_had_is_the_worse_of_their_two_places(look: Look) -> None:
+def test_how_the_forms_were_had_is_the_worse_of_their_two_places_and_cut_short_weighs_most(look: Look) -> None:
     assert forms_had(look()) is Had.WHOLE
     assert forms_had(look(screens=Had.CUT_SHORT)) is Had.CUT_SHORT
-    assert forms_had(look(screens=Had.CUT_SHORT, questionnaire_responses=Had.FAILED)) is Had.FAILED
-    assert forms_had(look(screens=Had.RESTRICTED, questionnaire_responses=Had.CUT_SHORT)) is Had.RESTRICTED
+    assert forms_had(look(screens=Had.CUT_SHORT, questionnaire_responses=Had.FAILED)) is Had.CUT_SHORT
+    assert forms_had(look(screens=Had.RESTRICTED, questionnaire_responses=Had.CUT_SHORT)) is Had.CUT_SHORT
+    assert forms_had(look(screens=Had.RESTRICTED, questionnaire_responses=Had.FAILED)) is Had.FAILED
 
 
 def test_what_nobody_asked_for_was_not_asked(look: Look) -> None:
@@ -619,6 +651,33 @@ def test_a_form_that_was_filled_in_at_an_hour_without_a_zone_is_of_the_sites_own
     (one,) = read(look(answered_by(HER, authored="2026-11-23T11:00:00")))
 
     assert one.at == Moment(NOON - HOUR, NOON - HOUR, Precision.TIME, "2026-11-23T11:00:00")
+
+
+ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+
+
+@pytest.mark.parametrize(("score", "harm"), [(0, None), (1, 1)])
+def test_an_answer_beside_the_reason_why_there_is_none_may_warn_and_completes_nothing(
+    score: int, harm: int | None, look: Look
+) -> None:
+    withheld = by_link("epds.q{n}")
+    extension = {"url": ABSENT, "valueCode": "asked-declined"}
+    withheld["item"][9]["answer"] = [{"valueInteger": score, "extension": [extension]}]
+
+    (one,) = read(look(withheld))
+
+    assert (one.self_harm, one.complete) == (harm, False)
+
+
+@pytest.mark.parametrize("where", ["panel", "component"])
+def test_a_part_beside_the_reason_why_there_is_none_completes_nothing(where: str, look: Look) -> None:
+    parts = [{"code": item(n)["code"], "valueInteger": score} for n, score in ANSWERS.items()]
+    assert [one.complete for one in read(look(panel(component=parts)))] == [True]
+
+    told = panel(component=parts)
+    (told if where == "panel" else told["component"][4])["dataAbsentReason"] = DECLINED
+
+    assert [(one.complete, one.self_harm) for one in read(look(told))] == [(False, ANSWERS[10])]
 
 
 def test_an_item_that_stands_twice_in_one_panel_contradicts_itself(look: Look) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from reading import (
@@ -31,6 +32,7 @@ from reading import (
     TOMORROW,
     UCUM,
     WEIGHT,
+    Json,
     Row,
     ago,
     coded,
@@ -51,6 +53,11 @@ from reading import (
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
 from cds_service.clinical.moment import Moment, Precision
 from cds_service.ehr.answers import Had
+
+
+def lost(ml: int, sign: str, **elements: Any) -> Json:
+    return observed(LOSS, valueQuantity=quantity(ml, "mL", comparator=sign), **elements)
+
 
 MEASURED = [
     Row("one", "weight", (weighed(70.5),), known(Decimal("70.5"), by=kilos("70.5", at=H1), at=H1)),
@@ -424,6 +431,37 @@ MEASURED = [
         "blood_loss",
         (measured(LOSS, 700, "mL", at=ago(hours=24)),),
         known(700, by=seen("o", "700", "mL", instant(hours=24)), at=instant(hours=24)),
+    ),
+    *(
+        Row(
+            f"{sign} 1000 mL",
+            "blood_loss",
+            (lost(1000, sign),),
+            known(1000, by=seen("o", "1000", "mL", H1), at=H1, incomplete=True),
+        )
+        for sign in (">", ">=")
+    ),
+    *(
+        Row(f"{sign} 400 mL", "blood_loss", (lost(400, sign),), unknown(Doubt.UNREADABLE, seen("o", "400", "mL", H1)))
+        for sign in ("<", "<=", "ad")
+    ),
+    Row(
+        "more than a number, and more than that",
+        "blood_loss",
+        (lost(1000, ">"), measured(LOSS, 1200, "mL", "o2")),
+        known(1200, by=seen("o2", "1200", "mL", H1), at=H1, incomplete=True),
+    ),
+    Row(
+        "more than a number, beside the reason why there is none",
+        "blood_loss",
+        (lost(1000, ">", dataAbsentReason={"text": "error"}),),
+        unknown(Doubt.UNREADABLE, seen("o", "1000", "mL", H1)),
+    ),
+    Row(
+        "more than anybody can lose",
+        "blood_loss",
+        (lost(20001, ">"),),
+        unknown(Doubt.UNREADABLE, seen("o", "20001", "mL", H1)),
     ),
     Row("undated", "blood_loss", (measured(LOSS, 700, "mL", at=None),), known(700, by=seen("o", "700", "mL"), at=None)),
 ]

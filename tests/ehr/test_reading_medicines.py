@@ -86,8 +86,12 @@ def read(view: View, fact: str = "xanthine", *, elsewhere: bool = False) -> Find
 ORDER, DOSE, REPORT = "MedicationRequest/order", "MedicationAdministration/dose", "MedicationStatement/report"
 
 
-def counts(reference: str, word: str, until: str | None) -> Finding:
-    return Finding(State.PRESENT, (Evidence(reference, word, None, until),), at=instant(until) if until else None)
+def counts(reference: str, word: str, until: str | None, *, over: bool = False) -> Finding:
+    """`over`: it began at that time, and nobody wrote when it ended."""
+    at = instant(until) if until else None
+    if at is not None and over:
+        at = Moment(at.earliest, NOON, Precision.YEAR, at.text)
+    return Finding(State.PRESENT, (Evidence(reference, word, None, until),), at=at)
 
 
 ENDED = {"status": "stopped", "authoredOn": ago(days=9)}
@@ -137,7 +141,37 @@ COUNTING: list[tuple[str, Json, Finding]] = [
         ),
         counts(ORDER, "stopped", ago(hours=1)),
     ),
-    ("stopped, undated", ordered(status="stopped", authoredOn=None), ABSENT),
+    ("stopped, undated", ordered(status="stopped", authoredOn=None), counts(ORDER, "stopped", None)),
+    (
+        "stopped, begun long ago",
+        ordered(**ENDED, dosageInstruction=[bounded(None)]),
+        counts(ORDER, "stopped", ago(days=30), over=True),
+    ),
+    (
+        "stopped, begun long ago, to be had until then",
+        ordered(**ENDED, dosageInstruction=[bounded(None)], dispenseRequest={"validityPeriod": {"end": ago(hours=3)}}),
+        counts(ORDER, "stopped", ago(hours=3)),
+    ),
+    (
+        "stopped, one dosage until then, another until later",
+        ordered(**ENDED, dosageInstruction=[bounded(ago(days=8)), bounded(ago(hours=1)), bounded(ago(days=7)), {}]),
+        counts(ORDER, "stopped", ago(hours=1)),
+    ),
+    (
+        "stopped, one dosage until long ago, another without an end",
+        ordered(**ENDED, dosageInstruction=[bounded(ago(days=8)), bounded(None)]),
+        counts(ORDER, "stopped", ago(days=30), over=True),
+    ),
+    (
+        "stopped, to be had since then",
+        ordered(**ENDED, dispenseRequest={"validityPeriod": {"start": ago(days=9)}}),
+        counts(ORDER, "stopped", ago(days=9), over=True),
+    ),
+    (
+        "an infusion, stopped",
+        ordered(**ENDED, dosageInstruction=[{"doseAndRate": [{"rateQuantity": {"value": 1}}]}]),
+        counts(ORDER, "stopped", ago(days=9), over=True),
+    ),
     ("given", given(), counts(DOSE, "given", ago(hours=1))),
     ("given 48 hours ago", given(effectiveDateTime=ago(hours=48)), counts(DOSE, "given", ago(hours=48))),
     ("given longer ago", given(effectiveDateTime=ago(hours=48, seconds=1)), ABSENT),
@@ -149,8 +183,8 @@ COUNTING: list[tuple[str, Json, Finding]] = [
     ),
     (
         "given since then",
-        given(effectiveDateTime=None, effectivePeriod={"start": ago(hours=3)}),
-        counts(DOSE, "given", ago(hours=3)),
+        given(effectiveDateTime=None, effectivePeriod={"start": ago(hours=60)}),
+        counts(DOSE, "given", ago(hours=60), over=True),
     ),
     ("broken off", given(status="stopped"), counts(DOSE, "given", ago(hours=1))),
     ("not done", given(status="not-done"), ABSENT),
@@ -175,6 +209,12 @@ COUNTING: list[tuple[str, Json, Finding]] = [
         counts(REPORT, "reported, ended", ago(hours=1)),
     ),
     ("reported, ended long ago", reported(status="completed", effectivePeriod={"end": ago(days=9)}), ABSENT),
+    ("reported, ended, undated", reported(status="stopped"), counts(REPORT, "reported, ended", None)),
+    (
+        "reported, ended, begun long ago",
+        reported(status="stopped", effectivePeriod={"start": ago(days=9)}),
+        counts(REPORT, "reported, ended", ago(days=9), over=True),
+    ),
     ("reported, not taken", reported(status="not-taken"), ABSENT),
     ("another one", ordered("Paracetamol"), ABSENT),
     ("without it", ordered("Balm without theophylline"), ABSENT),
@@ -291,6 +331,16 @@ STAYS: list[tuple[str, Json, State]] = [
         State.ABSENT,
     ),
     ("undated", given("Ketamine", effectiveDateTime=None, **PREVENTION), State.PRESENT),
+    (
+        "begun before it, and nobody wrote its end",
+        given("Ketamine", effectiveDateTime=None, effectivePeriod={"start": ago(hours=6)}, **PREVENTION),
+        State.ABSENT,
+    ),
+    (
+        "begun in it, and nobody wrote its end",
+        given("Ketamine", effectiveDateTime=None, effectivePeriod={"start": ago(hours=4)}, **PREVENTION),
+        State.PRESENT,
+    ),
 ]
 
 

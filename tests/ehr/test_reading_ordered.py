@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.ehr.reading.medicines import medications
+from cds_service.ehr.reading.medicines import Pool
 from cds_service.ehr.reading.ordered import is_anaesthesia_order, is_delivery_order
 from cds_service.knowledge import Knowledge
 
@@ -29,7 +29,7 @@ def said(text: str) -> Json:
 
 
 POINTING = {"medicationReference": {"reference": "Medication/m"}}
-POOL = medications([{"resourceType": "Medication", "id": "m", "code": {"text": "Oxytocin"}}])
+POOL = Pool([{"resourceType": "Medication", "id": "m", "code": {"text": "Oxytocin"}}])
 ORDERS: list[tuple[str, Json, bool, bool]] = [
     *((f"a birth, as a {kind}", order(CAESAREAN, kind), True, False) for kind in TYPES),
     *((f"an anaesthetic, as a {kind}", order(EPIDURAL, kind), False, True) for kind in TYPES),

@@ -245,7 +245,12 @@ WHOLE: list[tuple[str, Json, DraftedOrder]] = [
         ),
         replace(GIVEN, repeatable=True),
     ),
-    ("by another code", order(mg(14, timing={"code": {"coding": [{"system": "urn:site", "code": "BID"}]}})), GIVEN),
+    (
+        "by another code",
+        order(mg(14, timing={"code": {"coding": [{"system": "urn:site", "code": "BID"}]}})),
+        replace(GIVEN, repeatable=True),
+    ),
+    ("by a code for once", order(mg(14, timing={"code": {"coding": [{"system": "urn:site", "code": "ONCE"}]}})), GIVEN),
     (
         "every 12 hours for two days",
         order(timed(frequency=1, period=12, periodUnit="h", boundsDuration=quantity(2, "d"))),
@@ -415,6 +420,39 @@ REASONS: list[tuple[str, Json, bool]] = [
 @pytest.mark.parametrize(("more", "prevents"), [row[1:] for row in REASONS], ids=[row[0] for row in REASONS])
 def test_what_an_order_is_for(more: Json, prevents: bool, reader: Reader) -> None:
     (read,) = reader(order(**more))
+
+    assert read.for_prevention is prevents
+
+
+PPD = {"code": {"coding": [{"system": SNOMED, "code": "58703003"}]}}
+LOW_MOOD = {"resourceType": "Condition", "id": "c", **PPD}
+SCREEN = {"resourceType": "Observation", "id": "o", "code": {"text": "Risk of postpartum depression"}}
+FOUND = {"resourceType": "Observation", "id": "o", "code": {"text": "Finding"}, "valueCodeableConcept": PPD["code"]}
+PAIN = {"resourceType": "Condition", "id": "c", "code": {"text": "Labour pain"}}
+BEHIND: list[tuple[str, Json, tuple[Json, ...], bool]] = [
+    ("its display", {"display": "Prevention of postpartum depression"}, (), True),
+    ("another display", {"display": "Labour pain"}, (), False),
+    ("a contained Condition", {"reference": "#c"}, (), True),
+    ("another contained one", {"reference": "#d"}, (), False),
+    ("a Condition of the chart", {"reference": "Condition/c"}, (LOW_MOOD,), True),
+    ("the same, absolute", {"reference": "https://ehr.example.org/fhir/Condition/c"}, (LOW_MOOD,), True),
+    ("the same id elsewhere", {"reference": "https://other.example.org/fhir/Condition/c"}, (LOW_MOOD,), False),
+    ("by its uuid", {"reference": "urn:uuid:c"}, (LOW_MOOD,), True),
+    ("another Condition", {"reference": "Condition/c"}, (PAIN,), False),
+    ("a Condition that nobody sent", {"reference": "Condition/c"}, (), False),
+    ("an Observation", {"reference": "Observation/o"}, (SCREEN,), True),
+    ("an Observation, by its value", {"reference": "Observation/o"}, (FOUND,), True),
+    ("a Medication of that id", {"reference": "Medication/c"}, (LOW_MOOD,), False),
+]
+
+
+@pytest.mark.parametrize(("points", "listed", "prevents"), [r[1:] for r in BEHIND], ids=[r[0] for r in BEHIND])
+def test_the_reason_may_lie_behind_a_reference(
+    points: Json, listed: tuple[Json, ...], prevents: bool, knowledge: Knowledge
+) -> None:
+    drafted = order(reasonCode=[], reasonReference=[points], contained=[{**LOW_MOOD, "id": "c"}])
+    call = replace(chart(drafted, listed=listed), known_at=frozenset({"ehr.example.org/fhir"}))
+    (read,) = read_drafted(call, knowledge, Units(knowledge.units))
 
     assert read.for_prevention is prevents
 

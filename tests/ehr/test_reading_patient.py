@@ -23,6 +23,8 @@ from reading import (
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, present, unknown
 from cds_service.ehr.answers import Had
 
+IPS = "http://hl7.org/fhir/uv/ips/CodeSystem/absent-unknown-uv-ips"
+
 BORN = {"birthDate": "1996-11-23"}
 
 DATED = Evidence("Patient/her", None, None, "1996-11-23")
@@ -211,6 +213,70 @@ ALLERGIES = [
         (allergic(coded(SNOMED, "429625007", text="none")),),
         unknown(Doubt.NOT_RECORDED),
     ),
+    *(
+        Row(f"nobody knows: {text}", "allergy_list", (allergic({"text": text}),), unknown(Doubt.UNCLEAR, seen("a")))
+        for text in (
+            "Unknown",
+            "unknown.",
+            "Unable to assess",
+            "Allergies not on file",
+            "No allergies on file",
+            "Unable to confirm NKDA",
+            "NKDA?",
+            "NKDA (not confirmed)",
+            "Not NKDA",
+            "Alergias desconocidas",
+            "青霉素",
+        )
+    ),
+    *(
+        Row(f"nobody knows, and NKDA: {says}", "allergy_list", (allergic(code),), unknown(Doubt.UNCLEAR, seen("a")))
+        for says, code in (
+            ("not asked", coded(SNOMED, "1631000175102")),
+            ("no information", coded(IPS, "no-allergy-info", text="Pas d'information sur les allergies")),
+            ("withheld", coded(HL7 + "data-absent-reason", "masked")),
+            ("unknown, whatever its words", coded(HL7 + "v3-NullFlavor", "UNK", text="Penicillin")),
+            ("not confirmed, whatever its code", coded(SNOMED, "716186003", text="Unable to confirm NKDA")),
+        )
+    ),
+    Row(
+        "nobody knows, beside no known allergy",
+        "allergy_list",
+        (allergic(NONE_KNOWN, "a1"), allergic({"text": "Unknown"})),
+        unknown(Doubt.UNCLEAR, seen("a")),
+    ),
+    Row(
+        "ketamine, beside a code that says nothing",
+        "ketamine_allergy",
+        (allergic(coded(HL7 + "data-absent-reason", "unknown", text="Ketamine")),),
+        present(seen("a")),
+    ),
+    *(
+        Row(f"said: {says}", "allergy_list", (allergic(code),), present(seen("a")))
+        for says, code in (
+            ("by IPS", coded(IPS, "no-known-allergies")),
+            ("by IPS, of medicines", coded(IPS, "no-known-medication-allergies")),
+            ("NKDA", {"text": "NKDA"}),
+            ("NKDA behind another statement", {"text": "Denies food allergies, NKDA"}),
+            ("no allergies", {"text": "No allergies"}),
+            ("penicillin, not by a code", coded(HL7 + "v3-NullFlavor", "OTH", text="Penicillin")),
+            ("penicillin, its reaction unknown", {"text": "Penicillin (reaction unknown)"}),
+            ("penicillin, not confirmed", {"text": "Penicillin, not confirmed"}),
+            ("penicillin by a code, and more cannot be told", coded(SNOMED, "1", text="Penicillin, unable to verify")),
+        )
+    ),
+    *(
+        Row(f"not of medicines: {says}", "allergy_list", (allergic(code),), unknown(Doubt.NOT_RECORDED))
+        for says, code in (
+            ("food", {"text": "No known food allergies"}),
+            ("food, by IPS", coded(IPS, "no-known-food-allergies")),
+            ("latex", {"text": "No known latex allergy"}),
+            ("latex, denied", {"text": "Denies latex allergy"}),
+            ("surroundings", {"text": "No known environmental allergies"}),
+            ("surroundings, by IPS", coded(IPS, "no-known-environmental-allergies")),
+        )
+    ),
+    Row("none, to food", "allergy_list", (allergic({"text": "None"}, category=["food"]),), unknown(Doubt.NOT_RECORDED)),
     Row("empty", "allergy_list", (), unknown(Doubt.NOT_RECORDED)),
     Row("empty, where that means none", "allergy_list", (), present(), site={"empty_allergy_list_means_none": True}),
     Row("not received", "allergy_list", (), unknown(Doubt.NOT_RECEIVED), {"allergies": Had.FAILED}),

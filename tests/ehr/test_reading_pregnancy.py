@@ -54,6 +54,14 @@ from cds_service.clinical.moment import Moment, Precision
 from cds_service.clinical.stage import Stage
 from cds_service.ehr.answers import Had
 
+NOT_DONE = coded(HL7 + "data-absent-reason", "not-performed")
+THE_DAY_BEFORE = Moment(instant(hours=25).earliest, H1.latest, Precision.YEAR, H1.text)
+
+
+def clamp(at: str) -> Json:
+    return observed({"text": "Cord clamping time"}, "o9", valueDateTime=at)
+
+
 BIRTHS = [
     Row("a caesarean done", "birth", (done(CAESAREAN),), Finding(State.PRESENT, (seen("p", at=H1),), at=H1)),
     Row(
@@ -61,6 +69,124 @@ BIRTHS = [
         "birth",
         (done(DELIVERY, at=None, performedPeriod={"start": ago(hours=2), "end": ago(hours=1)}),),
         Finding(State.PRESENT, (seen("p", at=H2),), at=Moment(H2.earliest, H1.latest, Precision.TIME, H2.text)),
+    ),
+    Row(
+        "over a period of which only the end is known",
+        "birth",
+        (done(DELIVERY, at=None, performedPeriod={"end": ago(hours=1)}),),
+        Finding(State.PRESENT, (seen("p", at=H1),), at=replace(H1, precision=Precision.YEAR)),
+    ),
+    *(
+        Row(
+            f"a cord clamping and a birth, and a caesarean that was charted {when}",
+            "birth",
+            (clamp(ago(hours=2)), observed(BIRTH, valueDateTime=ago(hours=3)), done(CAESAREAN, at=at)),
+            Finding(State.PRESENT, (by,), at=comes),
+        )
+        for when, at, by, comes in (
+            ("at the end of surgery", ago(hours=1), seen("o9", at=H2), H2),
+            ("with the clamping", ago(hours=2), seen("o9", at=H2), H2),
+            ("with the birth", ago(hours=3), seen("o9", at=H2), H2),
+            ("before both", ago(hours=5), seen("p", at=H5), H5),
+        )
+    ),
+    Row(
+        "a birth outweighs the caesarean that was charted later",
+        "birth",
+        (observed(BIRTH, valueDateTime=ago(hours=2)), done(CAESAREAN)),
+        Finding(State.PRESENT, (seen("o", at=H2),), at=H2),
+    ),
+    Row(
+        "a birth outweighs the period of the caesarean around it",
+        "birth",
+        (
+            observed(BIRTH, valueDateTime=ago(hours=2)),
+            done(CAESAREAN, at=None, performedPeriod={"start": ago(hours=3), "end": ago(hours=1)}),
+        ),
+        Finding(State.PRESENT, (seen("o", at=H2),), at=H2),
+    ),
+    Row(
+        "a birth outweighs the day of the caesarean",
+        "birth",
+        (observed(BIRTH, valueDateTime=ago(hours=2)), done(CAESAREAN, at="2026-11-23")),
+        Finding(State.PRESENT, (seen("o", at=H2),), at=H2),
+    ),
+    Row(
+        "twins: the birth of the last, and a procedure of each",
+        "birth",
+        (
+            observed(BIRTH, "o1", valueDateTime=ago(hours=2)),
+            observed(BIRTH, "o2", valueDateTime=ago(hours=1)),
+            done(VAGINAL, "p1", ago(hours=2)),
+            done(CAESAREAN, "p2", ago(minutes=30)),
+        ),
+        Finding(State.PRESENT, (seen("o2", at=H1),), at=H1),
+    ),
+    Row(
+        "the birth of an earlier child, and a caesarean now",
+        "birth",
+        (observed(BIRTH, valueDateTime=ago(days=700)), done(CAESAREAN)),
+        Finding(State.PRESENT, (seen("p", at=H1),), at=H1),
+    ),
+    Row(
+        "24 hours before, it is this birth's",
+        "birth",
+        (observed(BIRTH, valueDateTime=ago(hours=25)), done(CAESAREAN)),
+        Finding(State.PRESENT, (seen("o", at=instant(hours=25)),), at=instant(hours=25)),
+    ),
+    Row(
+        "longer before, another's",
+        "birth",
+        (observed(BIRTH, valueDateTime=ago(hours=25, seconds=1)), done(CAESAREAN)),
+        Finding(State.PRESENT, (seen("p", at=H1),), at=H1),
+    ),
+    Row(
+        "a clamping that cannot be read, and a birth",
+        "birth",
+        (clamp("a while ago"), observed(BIRTH, valueDateTime=ago(hours=2))),
+        Finding(State.PRESENT, (seen("o", at=H2),), at=H2),
+    ),
+    *(
+        Row(
+            f"an hour that cannot be read: {value}",
+            "birth",
+            (observed(BIRTH, **value),),
+            Finding(State.PRESENT, (seen("o", at=H1),), at=THE_DAY_BEFORE),
+        )
+        for value in (
+            {"valueDateTime": "2026-11-23 10.30"},
+            {"valueDateTime": 7},
+            {"valueString": "half past ten"},
+            {"valueTime": "half past ten"},
+            {"valueTime": "11:00:01"},
+            {"valueDateTime": ago(hours=2), "valueTime": "10:30:00"},
+        )
+    ),
+    Row(
+        "an hour of the day on which it was charted",
+        "birth",
+        (observed(BIRTH, valueTime="10:30:00"),),
+        Finding(
+            State.PRESENT,
+            (Evidence("Observation/o", None, None, "2026-11-23T10:30:00"),),
+            at=replace(instant(minutes=90), text="2026-11-23T10:30:00"),
+        ),
+    ),
+    Row(
+        "an hour that was charted by another clock",
+        "birth",
+        (observed(BIRTH, at="2026-11-23T12:00:00+01:00", valueTime="10:30:00"),),
+        Finding(
+            State.PRESENT,
+            (Evidence("Observation/o", None, None, "2026-11-23T12:00:00+01:00"),),
+            at=replace(THE_DAY_BEFORE, text="2026-11-23T12:00:00+01:00"),
+        ),
+    ),
+    Row(
+        "an hour that cannot be read, and nobody knows when",
+        "birth",
+        (observed(BIRTH, at=None, valueTime="?"),),
+        ABSENT,
     ),
     Row("under way", "birth", (done(CAESAREAN, status="in-progress"),), ABSENT),
     Row("undated", "birth", (done(CAESAREAN, at=None),), ABSENT),
@@ -250,6 +376,8 @@ MODES = [
     ),
 ]
 
+NOT_SURE = unknown(Doubt.UNCLEAR, seen("p1"))
+
 ANAESTHESIA = [
     Row("an epidural", "anaesthesia", (done(EPIDURAL),), present(seen("p"))),
     Row("an epidural", "neuraxial_anaesthesia", (done(EPIDURAL),), present(seen("p"))),
@@ -264,6 +392,45 @@ ANAESTHESIA = [
     Row("both", "anaesthesia", (done(EPIDURAL, "p1"), done(GENERAL, "p2")), present(seen("p2"), seen("p1"))),
     Row("general", "neuraxial_anaesthesia", (done(GENERAL),), ABSENT),
     Row("general", "general_anaesthesia", (done(GENERAL),), present(seen("p"))),
+    *(
+        Row("general, and nobody knows whether it was given", fact, (done(GENERAL, "p1", status="unknown"),), NOT_SURE)
+        for fact in ("anaesthesia", "general_anaesthesia")
+    ),
+    *(
+        Row(
+            "an epidural, and perhaps a general one",
+            fact,
+            (done(EPIDURAL), done(GENERAL, "p1", status="unknown")),
+            comes,
+        )
+        for fact, comes in (
+            ("anaesthesia", NOT_SURE),
+            ("general_anaesthesia", NOT_SURE),
+            ("neuraxial_anaesthesia", present(seen("p"))),
+        )
+    ),
+    Row(
+        "general, and perhaps another",
+        "general_anaesthesia",
+        (done(GENERAL), done(GENERAL, "p1", status="unknown")),
+        present(seen("p")),
+    ),
+    Row(
+        "an epidural of which nobody knows",
+        "anaesthesia",
+        (done(EPIDURAL, status="unknown"),),
+        unknown(Doubt.NOT_RECORDED),
+    ),
+    Row(
+        "perhaps a general one, of long ago",
+        "general_anaesthesia",
+        (done(EPIDURAL), done(GENERAL, "p1", ago(days=400), status="unknown")),
+        ABSENT,
+    ),
+    *(
+        Row(f"in words: {text}", "general_anaesthesia", ((done("1") | {"code": {"text": text}}),), present(seen("p")))
+        for text in ("General endotracheal anesthesia", "General anaesthesia, endotracheal", "Endotracheal anaesthesia")
+    ),
     Row("nothing", "anaesthesia", (), unknown(Doubt.NOT_RECORDED)),
     Row("nothing", "neuraxial_anaesthesia", (), unknown(Doubt.NOT_RECORDED)),
     Row("given up", "anaesthesia", (done(EPIDURAL, status="stopped"),), unknown(Doubt.NOT_RECORDED)),
@@ -421,6 +588,30 @@ STAY = [
         {"obstetrics": Had.CUT_SHORT},
     ),
     Row("not received", "asa_class", (), unknown(Doubt.NOT_RECEIVED), {"obstetrics": Had.FAILED}),
+    Row(
+        "beside the reason why there is none, 2 answers nothing",
+        "asa_class",
+        (class_(2, dataAbsentReason=NOT_DONE),),
+        known(2, by=asa("2"), at=None, incomplete=True),
+    ),
+    Row(
+        "beside the reason why there is none, 3 still warns",
+        "asa_class",
+        (class_(2, "o1"), class_(3, "o2", ago(hours=5), dataAbsentReason=NOT_DONE)),
+        known(2, 3, by=(asa("2", "o1"), asa("3", "o2", H5)), at=None, conflict=True, incomplete=True),
+    ),
+    Row(
+        "not breastfeeding, beside the reason why nobody knows",
+        "breastfeeding_recorded",
+        (observed(FEEDING, valueBoolean=False, dataAbsentReason=NOT_DONE),),
+        present(),
+    ),
+    Row(
+        "a caesarean, beside the reason why nobody knows",
+        "delivery_mode",
+        (observed(METHOD, valueCodeableConcept=coded(SNOMED, CAESAREAN), dataAbsentReason=NOT_DONE),),
+        unknown(Doubt.NOT_RECORDED),
+    ),
     Row("preliminary", "asa_class", (class_(3, status="preliminary"),), unknown(Doubt.NOT_RECORDED)),
     Row("nothing recorded: assumed", "breastfeeding_recorded", (), present()),
     Row(
@@ -692,17 +883,37 @@ PREGNANCIES = [
     Row("in words", "anaesthesia", ((done("1") | {"code": {"text": "Spinal anaesthesia"}}),), present(seen("p"))),
 ]
 
+
+def assessed(at: str | None = ago(hours=1), **elements: Any) -> Json:
+    return observed(coded(SNOMED, ASSESSED), at=at, **elements)
+
+
 ASSESSMENTS = [
     ((done(ASSESSED),), (H1,)),
     (((done("1") | {"code": {"text": "Suicide risk assessment"}}),), (H1,)),
     ((done(ASSESSED, at="2026-11-23T11:00:00"),), (replace(H1, text="2026-11-23T11:00:00"),)),
     ((done(ASSESSED, status="in-progress"),), ()),
     ((done(ASSESSED, at=None),), ()),
-    ((observed(coded(SNOMED, ASSESSED)),), (H1,)),
-    ((observed(coded(SNOMED, ASSESSED), at="2026-11-23"),), (day("2026-11-23"),)),
-    ((observed(coded(SNOMED, ASSESSED), at="2026-11"),), ()),
-    ((observed(coded(SNOMED, ASSESSED), at=None),), ()),
-    ((done(ASSESSED), observed(coded(SNOMED, ASSESSED), at=ago(hours=2))), (H1, H2)),
+    ((assessed(valueString="low"),), (H1,)),
+    ((assessed(valueString="low", at="2026-11-23"),), (day("2026-11-23"),)),
+    ((assessed(valueString="low", at="2026-11"),), ()),
+    ((assessed(valueString="low", at=None),), ()),
+    ((done(ASSESSED), assessed(valueString="low", at=ago(hours=2))), (H1, H2)),
+    # What it tells may stand in any of these places.
+    ((assessed(valueInteger=0),), (H1,)),
+    ((assessed(interpretation=[{"text": "low"}]),), (H1,)),
+    ((assessed(note=[{"text": "She is safe."}]),), (H1,)),
+    ((assessed(hasMember=[{"reference": "Observation/o2"}]),), (H1,)),
+    ((assessed(component=[{"code": {"text": "plan"}, "valueBoolean": True}]),), (H1,)),
+    # An empty form, or one that says why it is empty, is no assessment.
+    ((assessed(),), ()),
+    ((assessed(valueBoolean=False),), ()),
+    ((assessed(hasMember=[], note=[]),), ()),
+    ((assessed(component=[{"code": {"text": "plan"}}]),), ()),
+    ((assessed(component=[{"code": {"text": "plan"}, "valueBoolean": True, "dataAbsentReason": NOT_DONE}]),), ()),
+    ((assessed(dataAbsentReason=NOT_DONE),), ()),
+    ((assessed(dataAbsentReason=NOT_DONE, valueString="low"),), ()),
+    ((assessed(dataAbsentReason=NOT_DONE, note=[{"text": "She was asleep."}]),), ()),
 ]
 
 STAGES = [

@@ -15,11 +15,13 @@ from reading import (
     PREGNANT,
     SNOMED,
     UNSAID,
+    Json,
     Row,
     ago,
     coded,
     day,
     instant,
+    known_to_all,
     problem,
     read_of,
     seen,
@@ -28,6 +30,11 @@ from reading import (
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
 from cds_service.clinical.moment import Moment, Precision
 from cds_service.ehr.answers import Had
+from cds_service.ehr.chart import Chart
+from cds_service.ehr.reading.conditions import not_recognised
+from cds_service.ehr.reading.view import View
+
+IPS = "http://hl7.org/fhir/uv/ips/CodeSystem/absent-unknown-uv-ips"
 
 PROBLEMS = [
     Row(
@@ -157,6 +164,67 @@ PROBLEMS = [
     Row("empty", "no_problems_recorded", (), present()),
     Row("one that says nothing to us", "no_problems_recorded", (problem("1"),), ABSENT),
     Row("not received", "no_problems_recorded", (), ABSENT, {"problems": Had.FAILED}),
+    *(
+        Row(f"cannot be read: {says}", fact, (problem(code), problem(PREGNANT, "c1")), UNSAID)
+        for fact in ("problem_list", "hypertension")
+        for says, code in (
+            ("no information", coded(IPS, "no-problem-info", text="No information about problems")),
+            ("withheld", coded(HL7 + "data-absent-reason", "masked")),
+            ("withheld, in whatever words", coded(HL7 + "data-absent-reason", "masked", text="Maskiert")),
+            ("unknown", {"text": "Unknown"}),
+            ("a code of nobody's", {"coding": [{"code": "O14.13"}]}),
+            ("a code of the site's own", coded("urn:site", "O14.13")),
+            ("in letters that no table has", coded("urn:site", "1", text="重度子痫前期")),
+            ("nothing at all", {}),
+        )
+    ),
+    *(
+        Row(f"can be read: {says}", "problem_list", (problem(code),), present())
+        for says, code in (
+            ("a code that says nothing to us", "1"),
+            ("in letters that no table has, beside a code", coded(SNOMED, "1", text="湿疹")),
+            ("a code of the site's own, and words", coded("urn:site", "1", text="Sprained ankle")),
+            ("words that are not all of it", {"text": "Masked hypertension"}),
+            ("not by a code", coded(HL7 + "v3-NullFlavor", "OTH", text="Sprained ankle")),
+            ("none known", coded(IPS, "no-known-problems")),
+        )
+    ),
+    Row(
+        "cannot be read, but refuted",
+        "problem_list",
+        (problem(coded("urn:site", "1"), verificationStatus="refuted"),),
+        present(),
+    ),
+    Row(
+        "cannot be read, but another one is there",
+        "hypertension",
+        (problem(coded("urn:site", "1"), "c1"), problem(HYPERTENSION)),
+        Finding(State.PRESENT, (seen("c", "active", None, H3),), at=H3),
+    ),
+    Row(
+        "past and present in one text: the one that is past is over",
+        "ketamine_or_stimulant_use",
+        (problem({"text": "History of cocaine abuse, now hypertension"}),),
+        ABSENT,
+    ),
+    Row(
+        "past and present in one text: the other is not",
+        "hypertension",
+        (problem({"text": "History of cocaine abuse, now hypertension"}),),
+        Finding(State.PRESENT, (seen("c", "active", None, H3),), at=H3),
+    ),
+    Row(
+        "past or present, nobody can tell",
+        "ketamine_or_stimulant_use",
+        (problem({"text": "Prior c-section, cocaine abuse"}),),
+        UNSAID,
+    ),
+    Row(
+        "words call it past, beside a code",
+        "substance_use_past",
+        (problem(coded(SNOMED, PREGNANT, text="Pregnancy, history of cocaine abuse")),),
+        UNSAID,
+    ),
 ]
 
 APNOEA_DISORDER, SEVERE_APNOEA, COCAINE, STILLBIRTH = "78275009", "190966007", "724713006", "237364002"
@@ -296,3 +364,31 @@ def test_what_is_read_of_a_fact(row: Row) -> None:
 
     assert found.facts[row.fact] == row.comes
     assert found.facts.now == NOON
+
+
+UNRECOGNISED = [
+    ("words, and a code of the site's own", coded("urn:site", "1", text="Schwere Präeklampsie"), True),
+    ("words alone", {"text": "Preeclamsia"}, True),
+    ("words that are known", {"text": "Preeclampsia"}, False),
+    ("words that are known, and denied", {"text": "No preeclampsia"}, False),
+    ("words beside a code that we know", coded(SNOMED, "1", text="Schwere Präeklampsie"), False),
+    ("what cannot be read at all leaves the list open", coded("urn:site", "1"), False),
+]
+
+
+@pytest.mark.parametrize(("code", "listed"), [row[1:] for row in UNRECOGNISED], ids=[row[0] for row in UNRECOGNISED])
+def test_problems_that_no_rule_has_looked_at_are_named(code: Json, listed: bool) -> None:
+    knowledge, units, asked = known_to_all()
+    chart = Chart(
+        patient={"resourceType": "Patient", "id": "her"},
+        encounter=None,
+        by_type={"Condition": (problem(code), problem(code, "c1", verificationStatus="refuted"))},
+        had={query.key: Had.WHOLE for query in asked.queries},
+        drafts=(),
+        selected=frozenset(),
+        set_aside=(),
+    )
+
+    found = not_recognised(View(chart, knowledge, units, asked, NOON, UTC))
+
+    assert found == ((seen("c", "active", None, H3),) if listed else ())

@@ -13,6 +13,7 @@ from cds_service.knowledge import Knowledge
 Json = dict[str, Any]
 PPD = [{"coding": [{"system": "http://snomed.info/sct", "code": "58703003"}]}]
 PAIN = [{"text": "analgesia"}]
+LOW_MOOD = {"resourceType": "Condition", "id": "sent", "code": PPD[0]}
 RXNORM = "urn:oid:2.16.840.1.113883.6.88"
 
 
@@ -33,7 +34,8 @@ def request_with(*drafts: Json, hook: str = "order-select") -> Any:
         "selections": ["MedicationRequest/d1"],
         "draftOrders": {"resourceType": "Bundle", "entry": [{"resource": draft} for draft in drafts]},
     }
-    return parse_request({"hook": hook, "hookInstance": "i", "context": context})
+    sent = {"problems": {"resourceType": "Bundle", "entry": [{"resource": LOW_MOOD}, {}, None]}, "odd": 7}
+    return parse_request({"hook": hook, "hookInstance": "i", "context": context, "prefetch": sent})
 
 
 OXYTOCIN, ESKETAMINE, KETAMINE, PARACETAMOL = "7824", "2119365", "6130", "161"
@@ -59,8 +61,22 @@ OXYTOCIN, ESKETAMINE, KETAMINE, PARACETAMOL = "7824", "2119365", "6130", "161"
         ([order(reasonCode=PPD)], True, True),
         ([order(display="Sertraline 50 mg", reasonCode=PPD)], False, False),
         ([{**order(reasonCode=PPD), "id": "d2"}], False, False),
+        # What is not to be done is no order of it.
+        ([medication(ESKETAMINE), order(reasonCode=PPD, status="draft")], True, True),
+        ([medication(ESKETAMINE), order(reasonCode=PPD, status="cancelled")], False, False),
+        ([medication(ESKETAMINE), order(reasonCode=PPD, status="entered-in-error")], False, False),
+        ([medication(ESKETAMINE), order(reasonCode=PPD, doNotPerform=True)], False, False),
+        ([medication(ESKETAMINE), order(reasonCode=PPD, doNotPerform=False)], True, True),
+        ([order(reasonCode=PPD, doNotPerform=True)], False, False),
+        # The reason behind a reference.
+        ([medication(ESKETAMINE), order(reasonReference=[{"display": "Postpartum depression"}])], True, True),
+        ([medication(ESKETAMINE), order(reasonReference=[{"display": "Labour pain"}])], False, False),
+        ([medication(ESKETAMINE), order(reasonReference=[{"reference": "#c"}], contained=[{**LOW_MOOD, "id": "c"}])],
+         True, True),
+        ([medication(ESKETAMINE), order(reasonReference=[{"reference": "Condition/sent"}])], True, True),
+        ([medication(ESKETAMINE), order(reasonReference=[{"reference": "Condition/not-sent"}])], False, False),
     ],
-)
+)  # fmt: skip
 def test_a_medicine_is_known_by_the_medication_that_came_along(
     knowledge: Knowledge, drafts: list[Json], relevant: bool, prevention: bool
 ) -> None:

@@ -862,7 +862,8 @@ def test_a_questionnaire_is_wanted_where_the_answers_do_not_speak(
 
 CASES = read_cases()
 SEEDS = range(5)
-# A card quotes a measurement as it was written, in its own unit.
+# A card quotes a measurement in the unit of its rule, and as it was written where that is in another.
+CHARTED = re.compile(r" \(charted: [^)]*\)")
 QUOTED = re.compile(r"[\d.]+ (?:kg|g|lbs?|\[lb_av\]|cm|m|mL|ml|L|K/uL|× 10\S+)(?![\w/])")
 
 
@@ -893,7 +894,8 @@ class Asking:
         thought = self.advisor.last.consultation
         return {
             "cards": [
-                (card["source"]["topic"]["code"], card["indicator"], QUOTED.sub("…", card["summary"])) for card in cards
+                (card["source"]["topic"]["code"], card["indicator"], QUOTED.sub("…", CHARTED.sub("", card["summary"])))
+                for card in cards
             ],
             "tier": thought and thought.risk.tier,
             "status": thought and thought.eligibility and thought.eligibility.status,

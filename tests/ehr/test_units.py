@@ -208,6 +208,18 @@ def test_more_or_less_than_a_number_is_no_number(sign: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sign", "least"),
+    [(">=", 1500), (">", 1500), ("<", None), ("<=", None), ("ad", None), ("about", None), (None, None)],
+)
+def test_only_at_least_and_more_than_have_a_lower_bound(sign: str | None, least: int | None) -> None:
+    told = {"value": Decimal("1.5"), "code": "L", "system": UCUM, "comparator": sign}
+
+    assert UNITS.lower_bound(told, "mL") == least
+    assert UNITS.lower_bound({**told, "code": "kg"}, "mL") is None
+    assert UNITS.lower_bound("> 1500 mL", "mL") is None
+
+
+@pytest.mark.parametrize(
     "quantity",
     [
         None, "72 kg", 72, [], {}, {"value": 72}, {"code": "kg"}, {"value": None, "code": "kg"},

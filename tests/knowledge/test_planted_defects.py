@@ -112,7 +112,7 @@ SEPSIS_PAIR = 'concepts = ["pre_eclampsia", "sepsis"]'
 # What is planted, how, and what the one line must say.
 DEFECTS: list[tuple[str, Plant, tuple[str, ...]]] = [
     ("a misspelt key", instead(f"{TABLES}/contraindications.toml", "carriers =", "cariers ="), ("C01", "cariers")),
-    ("a missing key", instead(f"{TABLES}/inputs.toml", 'limit = "within 168 h"\n', ""), ("D01", "limit")),
+    ("a missing key", instead(f"{TABLES}/inputs.toml", 'limit = "within 7 days"\n', ""), ("D01", "limit")),
     ("an unknown source", instead(f"{TABLES}/reviews.toml", '"nct05698394"', '"nct05698349"'), ("R01", "nct05698349")),
     (
         "a row without a source",
@@ -210,6 +210,39 @@ DEFECTS: list[tuple[str, Plant, tuple[str, ...]]] = [
         "an unknown override reason",
         instead(f"{TABLES}/topics.toml", '"limited-time", "wrong', '"no-time", "wrong'),
         ("no-time",),
+    ),
+    (
+        "words for a reason that is not offered",
+        instead(
+            f"{TABLES}/topics.toml",
+            "[reason_words.KETOPTION]\nrisk-benefit-ratio",
+            "[reason_words.KETOPTION]\nlimited-time",
+        ),
+        ("KETOPTION", "not offered: limited-time"),
+    ),
+    (
+        "no line instead of that of another rule",
+        instead(f"{TABLES}/modifiers.toml", 'start_check = "Heart rate 50 to 110 (she takes thyroid hormone)"\n', ""),
+        ("M02", "no line of the start checklist"),
+    ),
+    (
+        "a line instead of one that is not there",
+        instead(f"{TABLES}/modifiers.toml", 'instead_of = "R20"', 'instead_of = "R21"'),
+        ("M02", "R21 has no line"),
+    ),
+    (
+        "a line instead of one that another rule says as well",
+        instead(f"{TABLES}/modifiers.toml", 'instead_of = "R20"', 'instead_of = "R19"'),
+        ("M02", "R19 has no line"),
+    ),
+    (
+        "a rule that always holds, instead of another",
+        instead(
+            f"{TABLES}/reviews.toml",
+            'start_check = "Heart rate 50 to 120"',
+            'start_check = "Heart rate"\ninstead_of = "R18"',
+        ),
+        ("R20", "only the line of a modifier"),
     ),
     (
         "a placeholder nobody fills",

@@ -151,6 +151,10 @@ HOURS = {
     "magnesium": "6",
     "systemic_opioid": "4",
     "sedative": "4",
+    # Current (R03) for as long as a CNS depressant counts (R10), which leaves antipsychotics to R03.
+    "antidepressant": "4",
+    "antipsychotic": "4",
+    "mood_stabiliser": "4",
     "mao_inhibitor": "336",
     "stimulant": "24",
     "terbutaline": "24",

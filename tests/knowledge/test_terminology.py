@@ -23,8 +23,11 @@ from cds_service.knowledge.loader import FOLDER
 KNOWN = load_knowledge()
 TERMS = KNOWN.terminology
 SNOMED, LOINC = "http://snomed.info/sct", "http://loinc.org"
+HL7 = "http://terminology.hl7.org/CodeSystem/"
+IPS = "http://hl7.org/fhir/uv/ips/CodeSystem/absent-unknown-uv-ips"
 ICD10, ATC = "http://hl7.org/fhir/sid/icd-10-cm", "http://www.whocc.no/atc"
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+GERMAN, CHINESE = "http://fhir.de/CodeSystem/bfarm/icd-10-gm", "urn:oid:2.16.156.10011.2.3.3.11.5"
 
 
 def says(system: str, code: str) -> frozenset[str]:
@@ -246,16 +249,22 @@ SYSTEMS = [
     (RXNORM, "urn:oid:2.16.840.1.113883.6.88", "6130", "ketamine"),
     (ATC, "urn:oid:2.16.840.1.113883.6.73", "N01AX03", "ketamine"),
     (ICD10, "http://hl7.org/fhir/sid/icd-10", "I63.9", "intracerebral_haemorrhage_or_stroke"),
+    (ICD10, ICD10 + "/", "O14.13", "pre_eclampsia"),
+    (SNOMED, SNOMED + "/", "230690007", "intracerebral_haemorrhage_or_stroke"),
+    (ICD10, GERMAN, "O14.1", "pre_eclampsia"),
+    (ICD10, "http://fhir.de/CodeSystem/dimdi/icd-10-gm", "O14.1", "pre_eclampsia"),
+    (ICD10, "http://hl7.org/fhir/sid/icd-10-de", "O14.1", "pre_eclampsia"),
+    (ICD10, CHINESE, "O14.1", "pre_eclampsia"),
 ]
 
 
-@pytest.mark.parametrize(("url", "oid", "code", "concept"), SYSTEMS, ids=[row[1] for row in SYSTEMS])
+@pytest.mark.parametrize(("url", "oid", "code", "concept"), SYSTEMS, ids=[f"{row[1]} {row[2]}" for row in SYSTEMS])
 def test_a_code_system_is_known_by_both_its_names(url: str, oid: str, code: str, concept: str) -> None:
     assert concept in says(url, code)
     assert says(oid, code) == says(url, code)
 
 
-@pytest.mark.parametrize("system", [None, "", "SNOMED", "http://snomed.info/sct/", 12, "http://example.org"])
+@pytest.mark.parametrize("system", [None, "", "SNOMED", "http://snomed.info/sct/x", 12, "http://example.org"])
 def test_a_code_of_another_system_means_nothing(system: object) -> None:
     assert TERMS.codings_of([{"system": system, "code": "230690007"}]).says == frozenset()
 
@@ -263,6 +272,79 @@ def test_a_code_of_another_system_means_nothing(system: object) -> None:
 @pytest.mark.parametrize("code", [None, 230690007, True, [], {}, ["230690007"]])
 def test_a_code_that_is_no_text_means_nothing(code: object) -> None:
     assert TERMS.codings_of([{"system": SNOMED, "code": code}, "230690007", None, 7]).says == frozenset()
+
+
+FINER = [
+    # What the category of WHO's means, each finer code of a national ICD-10 means: it stands in no list of ours.
+    (GERMAN, "I67.10", "vascular_aneurysm", True),
+    (GERMAN, "G45.92", "intracerebral_haemorrhage_or_stroke", True),
+    (GERMAN, "O14.1", "pre_eclampsia", True),
+    (GERMAN, "O13", "pre_eclampsia", False),
+    (CHINESE, "I67.100", "vascular_aneurysm", True),
+    (CHINESE, "O14.100x001", "pre_eclampsia", True),
+    (CHINESE, "O13.x00", "pre_eclampsia", False),
+    (GERMAN, "O85", "sepsis", True),
+    (GERMAN, "O86.0", "sepsis", False),
+    # The American one has a list of its own, and its codes mean what stands there.
+    (ICD10, "I67.10", "vascular_aneurysm", False),
+]
+
+
+@pytest.mark.parametrize(("system", "code", "concept", "meant"), FINER)
+def test_a_code_that_is_finer_than_whos_means_what_stands_above_it(
+    system: str, code: str, concept: str, meant: bool
+) -> None:
+    assert (concept in says(system, code)) is meant
+
+
+UNTOLD = [
+    (HL7 + "data-absent-reason", "unknown", True),
+    (HL7 + "data-absent-reason", "masked", True),
+    (HL7 + "data-absent-reason", "a code of the next edition", True),
+    ("http://hl7.org/fhir/data-absent-reason", "asked", True),
+    (HL7 + "v3-NullFlavor", "UNK", True),
+    ("http://hl7.org/fhir/v3/NullFlavor", "MSK", True),
+    ("urn:oid:2.16.840.1.113883.5.1008", "NASK", True),
+    (IPS, "no-allergy-info", True),
+    (IPS, "no-problem-info", True),
+    ("urn:oid:2.16.840.1.113883.5.1150.1", "no-problem-info", True),
+    (SNOMED, "1631000175102", True),
+    # It is told, only not by a code.
+    (HL7 + "v3-NullFlavor", "OTH", False),
+    (HL7 + "data-absent-reason", "as-text", False),
+    # It is told that there is none.
+    (IPS, "no-known-allergies", False),
+    (IPS, "no-known-problems", False),
+    (SNOMED, "716186003", False),
+    (HL7 + "condition-category", "unknown", False),
+    ("http://example.org", "unknown", False),
+]
+
+
+@pytest.mark.parametrize(("system", "code", "untold"), UNTOLD)
+def test_a_reason_why_a_thing_is_not_told_says_nothing(system: str, code: str, untold: bool) -> None:
+    assert TERMS.is_untold({"system": system, "code": code}) is untold
+
+
+@pytest.mark.parametrize("coding", [None, "masked", [], {}, {"code": "masked"}, {"system": 7, "code": "masked"}])
+def test_what_is_no_coding_is_no_reason_either(coding: object) -> None:
+    assert TERMS.is_untold(coding) is False
+    assert TERMS.is_known(coding) is False
+
+
+KNOWN_OR_NOT = [
+    (SNOMED, "1", True),
+    (SNOMED, " ", False),
+    (SNOMED, "1631000175102", False),
+    (HL7 + "v3-NullFlavor", "OTH", False),
+    (IPS, "no-known-problems", True),
+    ("http://example.org", "1", False),
+]
+
+
+@pytest.mark.parametrize(("system", "code", "known"), KNOWN_OR_NOT)
+def test_a_code_is_known_by_its_system_if_it_is_one_of_a_thing(system: str, code: str, known: bool) -> None:
+    assert TERMS.is_known({"system": system, "code": code}) is known
 
 
 # ---- Words
@@ -274,6 +356,56 @@ def test_esketamine_in_words_is_not_ketamine() -> None:
     assert named("medicines", "KETAMINE 500 mg/10 mL injection") == {"ketamine"}
     assert "esketamine_nasal" in named("medicines", "Spravato 28 mg")
     assert named("medicines", "Ketoprofen") == set()
+
+
+TONGUES = [
+    ("Ketamin 50 mg/ml", {"ketamine"}),
+    ("Ketamin-ratiopharm", {"ketamine"}),
+    ("Ketamina", {"ketamine"}),
+    ("Cetamina", {"ketamine"}),
+    ("Kétamine", {"ketamine"}),
+    ("Ketamiini", {"ketamine"}),
+    ("氯胺酮", {"ketamine"}),
+    ("盐酸氯胺酮注射液", {"ketamine"}),
+    ("Esketamin", {"esketamine"}),
+    ("S-Ketamin", {"esketamine"}),
+    ("Ketanest", {"esketamine"}),
+    ("Ketanest S 25 mg/ml", {"esketamine"}),
+    ("Esketamina", {"esketamine"}),
+    ("Escetamina", {"esketamine"}),
+    ("Eskétamine", {"esketamine"}),
+    ("Esketamiini", {"esketamine"}),
+    ("艾司氯胺酮", {"esketamine"}),
+    ("盐酸艾司氯胺酮注射液 5mg/ml", {"esketamine"}),
+    ("Ketaminsäure", set()),
+    ("胺酮", set()),
+]
+
+
+@pytest.mark.parametrize(("text", "means"), TONGUES, ids=[row[0] for row in TONGUES])
+def test_the_two_ketamines_are_known_and_told_apart_in_other_tongues(text: str, means: set[str]) -> None:
+    assert named("medicines", text) == means
+
+
+def test_a_word_may_stand_between_chinese_letters() -> None:
+    assert named("conditions", "HELLP综合征") == {"pre_eclampsia"}
+    assert named("conditions", "xHELLP") == set()
+
+
+def test_a_concept_comes_once_for_each_place_where_it_is_named() -> None:
+    found = TERMS.meaning_of_text("conditions", "No HELLP; now HELLP")
+
+    assert [(concept, at) for concept, at, _ in found] == [("pre_eclampsia", 3), ("pre_eclampsia", 14)]
+
+
+@pytest.mark.parametrize("text", ["Unknown", " UNKNOWN. ", "- unknown -", "not asked", "Masked"])
+def test_words_that_are_all_of_a_text(text: str) -> None:
+    assert TERMS.is_all_of(text, "allergies", "says_nothing")
+
+
+@pytest.mark.parametrize("text", ["Masked hypertension", "Unknown rash", "", "NKDA"])
+def test_words_that_are_not_all_of_a_text(text: str) -> None:
+    assert not TERMS.is_all_of(text, "allergies", "says_nothing")
 
 
 # The words of a problem without a code, and the facts that it makes.
@@ -302,6 +434,35 @@ PROBLEMS = [
 IN_DOUBT = [
     ("Pre-eclampsia ruled out", {"pre_eclampsia"}),
     ("Heat stroke", {"haemorrhage_or_stroke"}),
+    ("No pre-eclampsia at booking; severe pre-eclampsia", {"pre_eclampsia"}),
+]
+# The concept, a denial or a past before it, and what stands between them: nobody can tell whether it reaches so far.
+UNCLEAR = [
+    ("No proteinuria, preeclampsia with severe features", "pre_eclampsia"),
+    ("No labour - preeclampsia", "pre_eclampsia"),
+    ("No labour (severe preeclampsia)", "pre_eclampsia"),
+    ("Denies headache/preeclampsia", "pre_eclampsia"),
+    ("No prenatal care: preeclampsia", "pre_eclampsia"),
+    ("No prenatal care and preeclampsia", "pre_eclampsia"),
+    ("No prenatal care with preeclampsia", "pre_eclampsia"),
+    ("No prenatal care, active cocaine use disorder", "ketamine_or_stimulant_use"),
+    ("No hypertension, preeclampsia, or diabetes", "pre_eclampsia"),
+    ("Previous LSCS, pre-eclampsia", "pre_eclampsia"),
+    ("Previous CS - HELLP syndrome", "pre_eclampsia"),
+    ("Prior c-section, active sepsis", "sepsis"),
+    ("Prior c-section and sepsis", "sepsis"),
+]
+# The same words with nothing between them.
+CLEAR = [
+    ("No proteinuria or preeclampsia", "pre_eclampsia", State.ABSENT),
+    ("No: preeclampsia", "pre_eclampsia", State.ABSENT),
+    ("Family history: stroke", "haemorrhage_or_stroke", State.ABSENT),
+    ("Previous pregnancy with pre-eclampsia", "pre_eclampsia", State.ABSENT),
+    ("History of: pre-eclampsia", "pre_eclampsia", State.ABSENT),
+    ("Prior sepsis", "sepsis", State.ABSENT),
+    # Past or not: "ever" is true of both.
+    ("Previous LSCS, depression", "depressive_disorder", State.PRESENT),
+    ("Previous LSCS, stroke", "haemorrhage_or_stroke", State.PRESENT),
 ]
 LOOKED_FOR = frozenset().union(*(found for _, found in PROBLEMS)) | {"suicidal_ideation"}
 
@@ -315,13 +476,59 @@ def test_a_problem_in_words_is_read_as_a_person_would(
     assert {name for name in LOOKED_FOR if facts[name].state is State.PRESENT} == found
 
 
-def test_a_code_that_says_something_outweighs_the_words_beside_it(now: datetime, advisor_of: AdvisorOf) -> None:
-    sprain = {"coding": [{"system": SNOMED, "code": "398254007", "display": "Stroke"}], "text": "Stroke"}
+@pytest.mark.parametrize(("text", "fact"), UNCLEAR, ids=[row[0] for row in UNCLEAR])
+def test_a_denial_or_a_past_that_another_statement_may_follow_leaves_open(
+    text: str, fact: str, now: datetime, advisor_of: AdvisorOf
+) -> None:
+    assert read_with({"text": text}, now, advisor_of)[fact].state is State.UNKNOWN
 
-    facts = read_with(sprain, now, advisor_of)
+
+@pytest.mark.parametrize(("text", "fact", "state"), CLEAR, ids=[row[0] for row in CLEAR])
+def test_a_denial_or_a_past_right_before_a_name_is_one(
+    text: str, fact: str, state: State, now: datetime, advisor_of: AdvisorOf
+) -> None:
+    assert read_with({"text": text}, now, advisor_of)[fact].state is state
+
+
+BESIDE = [
+    ("Z34.93", "High-risk pregnancy: severe preeclampsia", "pre_eclampsia", State.UNKNOWN),
+    ("D64.9", "Anaemia, severe preeclampsia", "pre_eclampsia", State.UNKNOWN),
+    ("O09.93", "High-risk pregnancy, cerebral aneurysm", "vascular_aneurysm", State.UNKNOWN),
+    ("O09.93", "High-risk pregnancy, no preeclampsia", "pre_eclampsia", State.ABSENT),
+    ("O09.93", "High-risk pregnancy, history of preeclampsia", "pre_eclampsia", State.ABSENT),
+    ("O09.93", "High-risk pregnancy, history of stroke", "haemorrhage_or_stroke", State.UNKNOWN),
+    ("O09.93", "Family history of stroke", "haemorrhage_or_stroke", State.ABSENT),
+    # Words that the code explains say nothing new.
+    ("I27.0", "Primary pulmonary hypertension", "hypertension", State.ABSENT),
+    ("O13.3", "Gestational hypertension without significant proteinuria", "pre_eclampsia", State.ABSENT),
+]
+
+
+@pytest.mark.parametrize(("code", "text", "fact", "state"), BESIDE, ids=[f"{row[0]} {row[1]}" for row in BESIDE])
+def test_words_beside_a_code_hint_at_what_it_does_not_say(
+    code: str, text: str, fact: str, state: State, now: datetime, advisor_of: AdvisorOf
+) -> None:
+    facts = read_with({"coding": [{"system": ICD10, "code": code}], "text": text}, now, advisor_of)
+
+    assert facts[fact].state is state
+
+
+def test_a_code_that_says_something_outweighs_what_it_is_displayed_by(now: datetime, advisor_of: AdvisorOf) -> None:
+    displayed = {"coding": [{"system": SNOMED, "code": "398254007", "display": "Stroke"}]}
+
+    facts = read_with(displayed, now, advisor_of)
 
     assert facts["pre_eclampsia"].state is State.PRESENT
     assert facts["haemorrhage_or_stroke"].state is State.ABSENT
+
+
+def test_words_beside_a_code_that_say_something_else_leave_it_open(now: datetime, advisor_of: AdvisorOf) -> None:
+    both = {"coding": [{"system": SNOMED, "code": "398254007", "display": "Stroke"}], "text": "Stroke"}
+
+    facts = read_with(both, now, advisor_of)
+
+    assert facts["pre_eclampsia"].state is State.PRESENT
+    assert facts["haemorrhage_or_stroke"].state is State.UNKNOWN
 
 
 def test_a_code_that_says_too_little_is_neither_yes_nor_no(now: datetime, advisor_of: AdvisorOf) -> None:

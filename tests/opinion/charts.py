@@ -404,14 +404,17 @@ def _administered(woman: Woman, code: Json, route: Json, **more: Any) -> None:
 
 
 def _reported(woman: Woman, code: Json) -> None:
+    status = woman.lot.choice(("active", "active", "stopped", "entered-in-error"))
+    # What has ended did so long ago, and says so.
+    taken = {"start": _ago(days=30)} | ({"end": _ago(days=20)} if status == "stopped" else {})
     woman.extras.append(
         {
             "resourceType": "MedicationStatement",
             "id": woman.id("reported"),
-            "status": woman.lot.choice(("active", "active", "stopped", "entered-in-error")),
+            "status": status,
             "medicationCodeableConcept": code,
             "subject": woman.subject,
-            "effectivePeriod": {"start": _ago(days=30)},
+            "effectivePeriod": taken,
         }
     )
 

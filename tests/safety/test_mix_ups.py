@@ -177,6 +177,10 @@ REFUSED: dict[str, Change] = {
     "a Condition of her id in capitals": sent_in("problems", eclampsia(f"Patient/{HERS.upper()}")),
     "the encounter of another": put("prefetch.encounter.subject.reference", f"Patient/{OTHER}"),
     "the encounter of another, absolute": put("prefetch.encounter.subject.reference", f"{SERVER}/Patient/{OTHER}"),
+    "the encounter of her id on another server": both(
+        put("fhirServer", SERVER),
+        put("prefetch.encounter.subject.reference", f"https://elsewhere.example.org/Patient/{HERS}"),
+    ),
     "the encounter of a group": put("prefetch.encounter.subject.reference", "Group/1"),
     "a draft for another": put(f"{DRAFTED}.subject.reference", f"Patient/{OTHER}"),
     "a draft for another, absolute": put(f"{DRAFTED}.subject.reference", f"{SERVER}/Patient/{OTHER}"),

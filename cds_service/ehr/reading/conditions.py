@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
@@ -23,25 +21,30 @@ from cds_service.ehr.elements import (
     span,
     texts,
 )
+from cds_service.ehr.reading.legible import has_known_code, has_words
+from cds_service.ehr.reading.sentences import FAMILY, Sense, sense
 from cds_service.ehr.reading.view import View, missing
 from cds_service.knowledge import Knowledge
 from cds_service.knowledge.shapes import ConditionFact, ConditionTable
-from cds_service.knowledge.terminology import MEANINGLESS, Meaning
+from cds_service.knowledge.terminology import MEANINGLESS, Meaning, Terminology
 
 _NEVER: Final = frozenset({"refuted", "entered-in-error"})
 _VERIFIED: Final = _NEVER | {"unconfirmed", "provisional", "differential", "confirmed"}
 _ACTIVE: Final = frozenset({"active", "recurrence", "relapse"})
 _OVER: Final = frozenset({"inactive", "remission", "resolved"})
-# Words that speak of somebody else's disorders, in a text or in a category.
-_FAMILY: Final = re.compile(r"(?<!\w)(?:family[\s_-]+(?:(?:medical|health)[\s_-]+)?history|famhx|fhx?)(?!\w)")
-# Where another statement begins: a denial, a past or a family does not reach over it.
-_CLAUSE: Final = re.compile(r"[.;]\s|,\s+(?=now\b|currently\b|but\b)|\bbut\b")
 _DOMAINS: Final = ("conditions", "mental_health", "pregnancy")
+
+
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One entry that counts: what it means, whether it is active, its dates, and its evidence."""
+    """
+    What one entry means, whether it is active, its dates, and its evidence.
+
+    An entry whose words call some of it past and some of it not is two of them.
+    """
 
     meaning: Meaning
     status: str | None
@@ -70,9 +73,16 @@ def is_pregnant(problems: Iterable[Problem], now: datetime) -> Finding:
 
 
 def read_conditions(view: View, problems: tuple[Problem, ...], pregnancy_began: datetime) -> dict[str, Finding]:
-    """Every fact of the condition table, and whether the problem list was received whole."""
+    """Every fact of the condition table, and whether the problem list was received whole and can be read."""
     had = view.had("problems")
-    silence = ABSENT if had is Had.WHOLE else unknown(missing(had))
+    if had is not Had.WHOLE:
+        answered = unknown(missing(had))
+    elif unread := tuple(_evidence(resource, view) for resource in _counting(view) if not _is_legible(resource, view)):
+        # It may be any of the disorders that a rule asks for.
+        answered = unknown(Doubt.UNCLEAR, *unread)
+    else:
+        answered = Finding(State.PRESENT)
+    silence = ABSENT if answered.state is State.PRESENT else answered
     named = frozenset(concept for p in problems for concept in (*p.meaning.says, *p.meaning.hints))
     found = {
         row.fact: silence
@@ -83,39 +93,81 @@ def read_conditions(view: View, problems: tuple[Problem, ...], pregnancy_began: 
     # An empty problem list is a known none, and worth asking about.
     empty = had is Had.WHOLE and not view.chart.of("Condition")
     found["no_problems_recorded"] = Finding(State.PRESENT) if empty else ABSENT
-    found["problem_list"] = Finding(State.PRESENT) if had is Had.WHOLE else unknown(missing(had))
+    found["problem_list"] = answered
     return found
+
+
+def not_recognised(view: View) -> tuple[Evidence, ...]:
+    """The problems that have words, but no code that we know, and whose words name nothing that a rule asks for."""
+    return tuple(
+        _evidence(resource, view)
+        for resource in _counting(view)
+        if not has_known_code(code := resource.get("code"), view.knowledge.terminology)
+        and has_words(code, view.knowledge.terminology)
+        and not any(_named_in(texts(code), view.knowledge))
+    )
+
+
+def _counting(view: View) -> Iterator[Resource]:
+    """The entries that are hers, and neither refuted nor entered in error."""
+    for resource in view.chart.of("Condition"):
+        verified = _stated(resource.get("verificationStatus"), _VERIFIED)
+        if not (verified and verified <= _NEVER) and not _is_the_familys(resource):
+            yield resource
+
+
+def _is_legible(resource: Resource, view: View) -> bool:
+    code, terms = resource.get("code"), view.knowledge.terminology
+    return has_known_code(code, terms) or has_words(code, terms) or any(_named_in(texts(code), view.knowledge))
+
+
+def _evidence(resource: Resource, view: View) -> Evidence:
+    """Where an entry stands, its clinical status, and when it began or was recorded."""
+    dated = first(_began_and_recorded(resource, view))
+    return Evidence(reference_of(resource), _clinical_status(resource), None, dated.text if dated else None)
+
+
+def _began_and_recorded(resource: Resource, view: View) -> tuple[Moment | None, Moment | None]:
+    zone = view.zone
+    return (
+        first((moment(resource.get("onsetDateTime"), zone), span(resource.get("onsetPeriod"), zone)[0])),
+        first((moment(resource.get("recordedDate"), zone), moment(resource.get("assertedDate"), zone))),
+    )
+
+
+def _clinical_status(resource: Resource) -> str | None:
+    """The status that FHIR knows. One that nobody knows, or two that contradict each other, end no disorder."""
+    stated = _stated(resource.get("clinicalStatus"), _ACTIVE | _OVER)
+    return min(stated & _ACTIVE or stated, default=None)
 
 
 def _problems(view: View) -> Iterator[Problem]:
     zone = view.zone
-    for resource in view.chart.of("Condition"):
-        verified = _stated(resource.get("verificationStatus"), _VERIFIED)
-        if (verified and verified <= _NEVER) or _is_the_familys(resource):
+    for resource in _counting(view):
+        told = [
+            (meaning, past) for meaning, past in _meanings(resource, view.knowledge) if meaning.says or meaning.hints
+        ]
+        if not told:
             continue
-        meaning, past = _meaning(resource, view.knowledge)
-        if not meaning.says and not meaning.hints:
-            continue
-        stated = _stated(resource.get("clinicalStatus"), _ACTIVE | _OVER)
-        # A status that nobody knows, or two that contradict each other, end no disorder.
-        status = min(stated & _ACTIVE or stated, default=None)
-        onset = first((moment(resource.get("onsetDateTime"), zone), span(resource.get("onsetPeriod"), zone)[0]))
-        recorded = first((moment(resource.get("recordedDate"), zone), moment(resource.get("assertedDate"), zone)))
+        status = _clinical_status(resource)
+        onset, recorded = _began_and_recorded(resource, view)
         abated = first(
             (moment(resource.get("abatementDateTime"), zone), span(resource.get("abatementPeriod"), zone)[1])
         )
-        dated = onset or recorded
-        yield Problem(
-            meaning=meaning,
-            status=status,
-            active=status not in _OVER and not past,
-            past_by_words=past,
-            onset=onset,
-            recorded=recorded,
-            abated=abated,
-            severe=_is_severe(resource, view.knowledge.conditions),
-            evidence=Evidence(reference_of(resource), status or None, None, dated.text if dated else None),
-        )
+        evidence = _evidence(resource, view)
+        severe = _is_severe(resource, view.knowledge.conditions)
+        for meaning, past in told:
+            yield Problem(
+                meaning=meaning,
+                status=status,
+                active=status not in _OVER and not past,
+                past_by_words=past,
+                onset=onset,
+                recorded=recorded,
+                abated=abated,
+                severe=severe,
+                evidence=evidence,
+            )
 
 
 def _stated(status: object, known: frozenset[str]) -> frozenset[str]:
@@ -127,55 +179,65 @@ def _stated(status: object, known: frozenset[str]) -> frozenset[str]:
 def _is_the_familys(resource: Resource) -> bool:
     """Is the entry filed as family history? Then the disorder is somebody else's."""
     for concept in concepts_in(resource.get("category")):
-        if any(_FAMILY.search(word.lower()) for word in (*texts(concept), *codes_in(concept))):
+        if any(FAMILY.search(word.lower()) for word in (*texts(concept), *codes_in(concept))):
             return True
     return False
 
 
-def _meaning(resource: Resource, knowledge: Knowledge) -> tuple[Meaning, bool]:
-    """What an entry stands for, and whether its words call it past. Words speak only where codes say nothing to us."""
+def _meanings(resource: Resource, knowledge: Knowledge) -> tuple[tuple[Meaning, bool], tuple[Meaning, bool]]:
+    """
+    What an entry stands for, by its codes and by its words: as it is, and what words call past.
+
+    Where codes say something to us, words only hint at what the codes do not name.
+    """
     code = resource.get("code")
     terms = knowledge.terminology
     meaning = terms.codings_of(codings(code))
-    if meaning is not MEANINGLESS:
-        text = code.get("text") if isinstance(code, dict) else None
-        if isinstance(text, str) and _FAMILY.match(text.strip().lower()):
-            # The code says that it is hers, the words that it is not: nobody can tell.
-            return Meaning(frozenset(), meaning.says | meaning.hints), False
-        return meaning, False
-    senses: dict[str, set[str]] = {}
-    for text in texts(code):
+    if meaning is MEANINGLESS:
+        senses = _senses(texts(code), knowledge)
+        plain = _with(senses, Sense.PLAIN)
+        unclear = _with(senses, Sense.UNCLEAR, Sense.PAST_OR_NOW) - plain
+        had = _with(senses, Sense.PAST, Sense.PAST_OR_NOW) - plain
+        return (Meaning(plain, unclear), False), (Meaning(had, _NOTHING), True)
+    text = code.get("text") if isinstance(code, dict) else None
+    if isinstance(text, str) and FAMILY.match(text.strip().lower()):
+        # The code says that it is hers, the words that it is not: nobody can tell.
+        return (Meaning(_NOTHING, meaning.says | meaning.hints), False), (MEANINGLESS, True)
+    senses = _senses(_words_beside(code, terms), knowledge)
+    named = meaning.says | meaning.hints
+    beside = frozenset(senses) - terms.explained_by(named) if frozenset(senses) - named else _NOTHING
+    once = frozenset(concept for concept in beside if senses[concept] == {Sense.PAST})
+    return (Meaning(meaning.says, meaning.hints | (beside - once)), False), (Meaning(_NOTHING, once), True)
+
+
+def _words_beside(code: object, terms: Terminology) -> Iterator[str]:
+    """The words of an entry, but for those that a code that we know is displayed by."""
+    if isinstance(code, dict) and isinstance(text := code.get("text"), str):
+        yield text
+    for coding in codings(code):
+        if isinstance(coding, dict) and terms.codings_of([coding]) is MEANINGLESS:
+            yield from texts({"coding": [coding]})
+
+
+def _senses(told: Iterable[str], knowledge: Knowledge) -> dict[str, set[Sense]]:
+    """How each concept that words name is meant, wherever they do not deny it."""
+    senses: dict[str, set[Sense]] = {}
+    for concept, at, lowered in _named_in(told, knowledge):
+        meant = sense(lowered[:at], knowledge.conditions)
+        if meant is not Sense.NEGATED:
+            senses.setdefault(concept, set()).add(meant)
+    return senses
+
+
+def _named_in(told: Iterable[str], knowledge: Knowledge) -> Iterator[tuple[str, int, str]]:
+    """The concepts that words name, denied or not, each with its place in the lower-case text."""
+    for text in told:
         for domain in _DOMAINS:
-            for concept, at, lowered in terms.meaning_of_text(domain, text):
-                sense = _sense(lowered[:at], knowledge.conditions)
-                if sense != "negated":
-                    senses.setdefault(concept, set()).add(sense)
-    if not senses:
-        return MEANINGLESS, False
-    says = frozenset(concept for concept, sense in senses.items() if sense != {"unclear"})
-    # "History of depression, now mania": what is past in a text does not end what is not.
-    return Meaning(says, frozenset(senses) - says), all(sense == {"past"} for sense in senses.values())
+            yield from knowledge.terminology.meaning_of_text(domain, text)
 
 
-def _sense(before: str, table: ConditionTable) -> str:
-    """Negated, past, unclear or plain: by the words just before the concept."""
-    negated, past = _patterns(table.negations, table.past_words)
-    clause = _CLAUSE.split(before)[-1]
-    reach = " ".join(clause.split()[-table.negation_reach :])
-    if negated.search(reach):
-        return "negated"
-    if _FAMILY.search(clause):
-        return "unclear"  # further on in a family history it may be hers or theirs
-    return "past" if past.search(reach) else "plain"
-
-
-@lru_cache(maxsize=4)
-def _patterns(negations: tuple[str, ...], past: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    # "no." is a number ("pregnancy no. 2 with pre-eclampsia"), not a denial.
-    def any_word(words: tuple[str, ...]) -> re.Pattern[str]:
-        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?![\w.])")
-
-    return any_word(negations), any_word(past)
+def _with(senses: dict[str, set[Sense]], *wanted: Sense) -> frozenset[str]:
+    return frozenset(concept for concept, found in senses.items() if found & {*wanted})
 
 
 def _is_severe(resource: Resource, table: ConditionTable) -> bool:
@@ -200,9 +262,9 @@ def _find(
             hinted.append(problem)
     if said:
         at = first(p.onset or p.recorded for p in said)
-        return Finding(State.PRESENT, tuple(p.evidence for p in said), at=at)
+        return Finding(State.PRESENT, tuple(dict.fromkeys(p.evidence for p in said)), at=at)
     if hinted:
-        return unknown(Doubt.UNCLEAR, *(p.evidence for p in hinted))
+        return unknown(Doubt.UNCLEAR, *dict.fromkeys(p.evidence for p in hinted))
     return silence
 
 

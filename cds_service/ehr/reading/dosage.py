@@ -22,6 +22,8 @@ _MOST_DOSAGES: Final = 50
 _NUMBER: Final = r"(?<![\w.,])(\d{1,7}(?:[.,]\d{1,6})?)"
 # A quantity in a text. What is followed by a slash or its like ("mg / kg") is another unit than it seems.
 _QUANTITY: Final = re.compile(rf"{_NUMBER}\s*([a-zµμ][a-zµμ/]*+)(?!\s*(?:/|per\b))")
+_TOKEN: Final = re.compile(r"\s*([a-zµμ%]+)")
+_TWO_OR_MORE: Final = r"(?:[2-9]|[1-9]\d{1,3})"
 _DOSES: Final = ("doseQuantity", "doseRange")
 _RATES: Final = ("rateRatio", "rateRange", "rateQuantity")
 _ONE: Final = frozenset({None, "1"})
@@ -76,7 +78,16 @@ class Dosages:
 
     def stated(self, order: Resource) -> Stated:
         """What all dosages of an order state together."""
-        return _together([self._dosage(dosage) for dosage in _distinct(order)])
+        listed = _listed(order)
+        told = []
+        for dosage in _distinct(order):
+            said = self._dosage(dosage)
+            if not said.says_nothing:
+                said.repeats *= listed.count(dosage)  # what is written twice is given twice
+            told.append(said)
+        whole = _together(told)
+        whole.repeats *= 1 + _refills(order)
+        return whole
 
     def strengths_in(self, text: str) -> set[Fraction]:
         """Every mg/mL that a text names."""
@@ -102,10 +113,12 @@ class Dosages:
         self._duration(repeat, said)
         text = _plain(dosage.get("text"))
         self._from_text(text, said)
+        spoken = _spoken(dosage)
         self._repeats(dosage, timing, repeat, said)
-        if not said.rated and said.minutes is None:
-            spoken = [_plain(t) for t in texts(dosage.get("method"))]
-            said.bolus = any(_bolus_pattern(self.words).search(words) for words in (*spoken, text))
+        said.repeatable |= self._again_by_code(timing.get("code")) or any(map(self._again, spoken))
+        # Whatever time stands beside it: "IV push" and 40 min are no order that anybody can follow.
+        methods = [_plain(words) for words in texts(dosage.get("method"))]
+        said.bolus = any(_bolus_pattern(self.words).search(words) for words in (*methods, *spoken))
         self._volumes(text, said)
         return said
 
@@ -263,12 +276,30 @@ class Dosages:
                 said.repeatable = True
             else:
                 said.repeats = max(1, -(-within // every)) * often
-        elif any(name in repeat for name in ("dayOfWeek", "timeOfDay", "when")) or _repeats_by_code(timing):
+        elif any(name in repeat for name in ("dayOfWeek", "timeOfDay", "when")):
             said.repeatable = True
         else:
             said.repeats = often
 
-    # -- amounts
+    def _again(self, text: str) -> bool:
+        """Do the words tell of more than one dose: "daily", "x 2", but neither "do not repeat" nor "x 40 min"?"""
+        return any(
+            not (match[0][-1].isdigit() and self._is_unit(_TOKEN.match(text, match.end())))
+            for match in _repeated_pattern(self.words).finditer(text)
+        )
+
+    def _again_by_code(self, code: object) -> bool:
+        """To warn, every schedule repeats that is not known as one dose, in whichever code system it is written."""
+        names = {name for name in map(_plain, (*codes_in(code), *texts(code))) if name}
+        by_hl7 = any(  # every code of HL7's table of schedules ("BID", "Q4H") repeats
+            isinstance(coding, Mapping) and str(coding.get("system")).endswith("GTSAbbreviation")
+            for coding in codings(code)
+        )
+        once = any(_once_pattern(self.words).fullmatch(name) for name in names) and not any(map(self._again, names))
+        return by_hl7 or (bool(names) and not once)
+
+    def _is_unit(self, token: re.Match[str] | None) -> bool:
+        return token is not None and self.units.code_of({"unit": token[1]}) is not None
 
     # -- amounts
 
@@ -309,9 +340,13 @@ def _is_kind(entry: Mapping[str, Any], kind: str | None) -> bool:
     return kind in named if kind else not named
 
 
+def _listed(order: Resource) -> list[Mapping[str, Any]]:
+    return members(order.get("dosageInstruction"))[:_MOST_DOSAGES]
+
+
 def _distinct(order: Resource) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
-    for dosage in members(order.get("dosageInstruction"))[:_MOST_DOSAGES]:
+    for dosage in _listed(order):
         if dosage not in found:
             found.append(dosage)
     return found
@@ -322,11 +357,29 @@ def dosage_texts(order: Resource) -> list[str]:
     return [text for dosage in _distinct(order) if isinstance(text := dosage.get("text"), str)]
 
 
+def _spoken(dosage: Mapping[str, Any]) -> list[str]:
+    """The words of a dosage, wherever they stand: what is to be done, and the instructions beside it."""
+    beside = (text for concept in members(dosage.get("additionalInstruction")) for text in texts(concept))
+    return [_plain(text) for text in (dosage.get("text"), dosage.get("patientInstruction"), *beside)]
+
+
+def _refills(order: Resource) -> int:
+    """How often it may be had again."""
+    dispense = order.get("dispenseRequest")
+    return _whole(dispense.get("numberOfRepeatsAllowed")) or 0 if isinstance(dispense, Mapping) else 0
+
+
 def _together(dosages: list[Stated]) -> Stated:
-    """Several dosages are given one after the other: doses add up, the fastest rate and the shortest time count."""
+    """What several dosages say together. One that states no dose may still say that it is given again."""
     speaking = [said for said in dosages if not said.says_nothing] or dosages[:1]
-    if len(speaking) < 2:
-        return speaking[0] if speaking else Stated()
+    whole = _one_after_the_other(speaking) if len(speaking) > 1 else next(iter(speaking), Stated())
+    whole.repeats = max(whole.repeats, *(said.repeats for said in dosages), 1)
+    whole.repeatable = any(said.repeatable for said in dosages)
+    return whole
+
+
+def _one_after_the_other(speaking: list[Stated]) -> Stated:
+    """Doses add up, the fastest rate and the shortest time count."""
     whole = Stated(repeats=sum(said.repeats for said in speaking))
     for name in ("dose_mg", "dose_mg_per_kg", "volume_ml", "mixed_ml"):
         values = [value for said in speaking if (value := getattr(said, name)) is not None]
@@ -340,16 +393,7 @@ def _together(dosages: list[Stated]) -> Stated:
         whole.unreadable |= said.unreadable
     whole.bolus = any(said.bolus for said in speaking)
     whole.dose_is_range = any(said.dose_is_range for said in speaking)
-    whole.repeatable = any(said.repeatable for said in speaking)
     return whole
-
-
-def _repeats_by_code(timing: Mapping[str, Any]) -> bool:
-    """Every code of HL7's table of schedules ("BID", "Q4H") repeats."""
-    return any(
-        isinstance(coding, Mapping) and str(coding.get("system")).endswith("GTSAbbreviation")
-        for coding in codings(timing.get("code"))
-    )
 
 
 def _whole(value: object) -> int | None:
@@ -397,5 +441,20 @@ def _over_pattern(words: OrderCheckWords) -> re.Pattern[str]:
 
 def _bolus_pattern(words: OrderCheckWords) -> re.Pattern[str]:
     """A bolus that is not forbidden: "IV push", but not "no bolus"."""
-    never = "".join(rf"(?<!\b{re.escape(word)} )" for word in sorted(words.negations))
-    return _compiled(rf"{never}(?<!\w)(?:{_any_of(words.bolus)})(?:es)?(?!\w)")
+    return _compiled(rf"{_not_denied(words)}(?<!\w)(?:{_any_of(words.bolus)})(?:es)?(?!\w)")
+
+
+def _repeated_pattern(words: OrderCheckWords) -> re.Pattern[str]:
+    """What tells of more than one dose: "daily", "q8h", "3 doses", but not "do not repeat". "#" is two or more."""
+    told = _any_of(words.repeated).replace(re.escape("#"), _TWO_OR_MORE)
+    return _compiled(rf"{_not_denied(words)}(?<!\w)(?:{told})(?![\w]|[.,]\d)")
+
+
+def _once_pattern(words: OrderCheckWords) -> re.Pattern[str]:
+    """What tells of one dose and of nothing else: "once", "STAT (1 time)"."""
+    told = rf"(?>{_any_of(words.once)})"  # the longest, with no second thought: a long text may cost little
+    return _compiled(rf"[\s(]*{told}(?:[\s,;:()/-]+{told})*+[\s.)]*")
+
+
+def _not_denied(words: OrderCheckWords) -> str:
+    return "".join(rf"(?<!\b{re.escape(word)} )" for word in sorted(words.negations))

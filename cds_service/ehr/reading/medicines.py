@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, unknown
-from cds_service.clinical.moment import Moment
+from cds_service.clinical.moment import Moment, Precision
 from cds_service.ehr.answers import Had
 from cds_service.ehr.chart import Chart
 from cds_service.ehr.elements import (
@@ -20,6 +20,7 @@ from cds_service.ehr.elements import (
     codings,
     concepts_in,
     first,
+    local,
     members,
     moment,
     reference_of,
@@ -50,14 +51,16 @@ class Medicine:
     """
     One order, administration or report: which medicine, how it stands, until when, and by which route.
 
-    `names` holds the codes and words that nobody here knows, of a medicine without a concept. A medicine that has
-    neither is only pointed at, and nobody can tell what it is.
+    Where it is over and nobody wrote its end, `since` is its start and `until` reaches from there to now. `names` holds
+    the codes and words that nobody here knows, of a medicine without a concept. A medicine that has neither is only
+    pointed at, and nobody can tell what it is.
     """
 
     concepts: frozenset[str]
     names: frozenset[str]
     how: How
     until: Moment | None
+    since: Moment | None
     routes: frozenset[str]
     infusion: bool
     for_prevention: bool
@@ -150,7 +153,7 @@ def _encounter_began(chart: Chart, zone: tzinfo) -> Moment | None:
 
 def _medicines(view: View) -> tuple[Medicine, ...]:
     chart = view.chart
-    reader = _Reader(chart, view.knowledge, view.zone)
+    reader = _Reader(chart, view.knowledge, view.zone, view.now)
     drafted = drafted_references(chart)
     orders = [draft for draft in chart.drafts if draft.get("resourceType") == "MedicationRequest"]
     standing = (order for order in chart.of("MedicationRequest") if reference_of(order) not in drafted)
@@ -170,23 +173,64 @@ def drafted_references(chart: Chart) -> frozenset[str]:
 # --- which medicine an entry is about --------------------------------------------------------------
 
 
-def medication_pool(chart: Chart) -> dict[str, Resource]:
-    """Medications by reference: those of the chart, and those that Epic sends as draft orders of their own."""
-    return medications((*chart.of("Medication"), *chart.drafts))
+class Pool:
+    """
+    What orders, administrations and reports point at: Medications, and the Conditions and Observations of a reason.
+
+    `known_at`: the servers on which an id is the EHR's own (see `Chart`). The same id elsewhere is another thing.
+    """
+
+    def __init__(
+        self,
+        medications: Iterable[Resource] = (),
+        reasons: Iterable[Resource] = (),
+        known_at: frozenset[str] = frozenset(),
+    ) -> None:
+        self.known_at = known_at
+        self._medications = _by_reference(medications, {"Medication"})
+        self._maybe_reasons = reasons
+
+    @cached_property
+    def _reasons(self) -> dict[str, Resource]:
+        """Sorted only once an order points at one: a chart holds thousands of Observations."""
+        return _by_reference(self._maybe_reasons, {"Condition", "Observation"})
+
+    def holds(self, target: str) -> bool:
+        """Is the Medication of this `Type/id` here?"""
+        return target in self._medications
+
+    def medication(self, reference: object, inside: Iterable[Resource]) -> Resource | None:
+        """The Medication that a reference points at, here or among what its own resource contains."""
+        target = local(reference, self.known_at) or ""
+        return _contained(target, inside) if target.startswith("#") else self._medications.get(target)
+
+    def reason(self, reference: object, inside: Iterable[Resource]) -> Resource | None:
+        """The Condition or Observation that a reference points at, likewise."""
+        target = local(reference, self.known_at) or ""
+        return _contained(target, inside) if target.startswith("#") else self._reasons.get(target)
 
 
-def medications(resources: Iterable[Resource]) -> dict[str, Resource]:
-    """The Medications among these, by each reference that may point at them."""
-    pool: dict[str, Resource] = {}
-    for medication in (one for one in resources if one.get("resourceType") == "Medication"):
-        pool[reference_of(medication)] = medication
-        pool[f"urn:uuid:{medication.get('id')}"] = medication
-    return pool
+def medication_pool(chart: Chart) -> Pool:
+    """What the chart holds, and what Epic sends as draft orders of their own."""
+    reasons = (*chart.of("Condition"), *chart.of("Observation"))
+    return Pool((*chart.of("Medication"), *chart.drafts), reasons, chart.known_at)
 
 
-def wanted_medications(
-    resources: Iterable[Resource], pool: Mapping[str, Resource], knowledge: Knowledge | None = None
-) -> frozenset[str]:
+def _by_reference(resources: Iterable[Resource], kinds: set[str]) -> dict[str, Resource]:
+    """Those of these types, by each reference that may point at them."""
+    held: dict[str, Resource] = {}
+    for one in (one for one in resources if one.get("resourceType") in kinds):
+        held[reference_of(one)] = one
+        held[f"urn:uuid:{one.get('id')}"] = one
+    return held
+
+
+def _contained(target: str, inside: Iterable[Resource]) -> Resource | None:
+    # Some write the "#" of the reference into the id, too.
+    return next((one for one in inside if f"#{str(one.get('id')).removeprefix('#')}" == target), None)
+
+
+def wanted_medications(resources: Iterable[Resource], pool: Pool, knowledge: Knowledge | None = None) -> frozenset[str]:
     """
     The `Medication/id` references that must be read from the EHR to tell what these entries are about.
 
@@ -198,14 +242,14 @@ def wanted_medications(
         for resource in resources
         if status_of(resource) in _COUNTING.get(str(resource.get("resourceType")), ())
         and resource.get("doNotPerform") is not True
-        and (target := relative(resource.get("medicationReference"))) is not None
+        and (target := local(resource.get("medicationReference"), pool.known_at)) is not None
         and _READABLE.fullmatch(target)
-        and target not in pool
+        and not pool.holds(target)
         and not (_names(resource, pool) if knowledge is None else concepts_of(resource, pool, knowledge))
     )
 
 
-def concepts_of(resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge) -> frozenset[str]:
+def concepts_of(resource: Resource, pool: Pool, knowledge: Knowledge) -> frozenset[str]:
     """
     Which medicines an order, administration or report is about: by code, and by the words beside it.
 
@@ -230,7 +274,7 @@ def _negated(negations: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{words})\s+\S+", re.IGNORECASE)
 
 
-def medication_concepts(resource: Resource, pool: Mapping[str, Resource]) -> Iterator[object]:
+def medication_concepts(resource: Resource, pool: Pool) -> Iterator[object]:
     """Each CodeableConcept that says what an entry is about, wherever its medicine is described."""
     yield resource.get("medicationCodeableConcept")
     reference = resource.get("medicationReference")
@@ -247,24 +291,16 @@ def medication_concepts(resource: Resource, pool: Mapping[str, Resource]) -> Ite
         item = ingredient.get("itemReference")
         if isinstance(item, dict):
             yield {"text": item.get("display")}
-            substance = _pointed_at(item, inside, pool)
+            substance = pool.medication(item, inside)
             yield substance.get("code") if substance is not None else None
 
 
-def medication_of(resource: Resource, pool: Mapping[str, Resource]) -> Resource | None:
+def medication_of(resource: Resource, pool: Pool) -> Resource | None:
     """The Medication that an entry points at: contained in it, or in the pool."""
-    return _pointed_at(resource.get("medicationReference"), members(resource.get("contained")), pool)
+    return pool.medication(resource.get("medicationReference"), members(resource.get("contained")))
 
 
-def _pointed_at(reference: object, inside: Iterable[Resource], pool: Mapping[str, Resource]) -> Resource | None:
-    target = relative(reference)
-    if target is None or not target.startswith("#"):
-        return pool.get(target or "")
-    # Some write the "#" of the reference into the id, too.
-    return next((one for one in inside if f"#{str(one.get('id')).removeprefix('#')}" == target), None)
-
-
-def _names(resource: Resource, pool: Mapping[str, Resource]) -> frozenset[str]:
+def _names(resource: Resource, pool: Pool) -> frozenset[str]:
     """Every code and every word by which an entry names its medicine, known or not. For comparing only."""
     return frozenset(
         name.lower()
@@ -292,9 +328,7 @@ def routes_of(resource: Resource, terms: Terminology) -> frozenset[str]:
     return frozenset(found)
 
 
-def is_for_prevention(
-    resource: Resource, pool: Mapping[str, Resource], knowledge: Knowledge, *, offered: bool = False
-) -> bool:
+def is_for_prevention(resource: Resource, pool: Pool, knowledge: Knowledge, *, offered: bool = False) -> bool:
     """
     Is the reason postpartum depression: by code, by words, by our protocol's uri, or by the site's own orderable?
 
@@ -304,7 +338,7 @@ def is_for_prevention(
     for named in medication_concepts(resource, pool) if knowledge.local else ():
         if "reason_postpartum_depression" in terms.codings_of(codings(named)).says:
             return True
-    for reason in concepts_in(resource.get("reasonCode")):
+    for reason in _reasons(resource, pool):
         if "reason_postpartum_depression" in terms.codings_of(codings(reason)).says:
             return True
         if any(
@@ -321,6 +355,16 @@ def is_for_prevention(
     return offered and not _states_a_reason(resource)
 
 
+def _reasons(resource: Resource, pool: Pool) -> Iterator[object]:
+    """Each CodeableConcept that says what an entry is for: its own, or of the Condition or Observation it points at."""
+    yield from concepts_in(resource.get("reasonCode"))
+    for reference in members(resource.get("reasonReference")):
+        yield {"text": reference.get("display")}
+        if (reason := pool.reason(reference, members(resource.get("contained")))) is not None:
+            yield reason.get("code")
+            yield reason.get("valueCodeableConcept")
+
+
 def _states_a_reason(resource: Resource) -> bool:
     """Codes, words, or a pointer to a reason: whatever it is, somebody meant something by it."""
     return any(codings(r) or any(texts(r)) for r in concepts_in(resource.get("reasonCode"))) or bool(
@@ -334,9 +378,10 @@ def _states_a_reason(resource: Resource) -> bool:
 class _Reader:
     """Reads the entries of one chart, with the Medications and orders that they point at."""
 
-    def __init__(self, chart: Chart, knowledge: Knowledge, zone: tzinfo) -> None:
+    def __init__(self, chart: Chart, knowledge: Knowledge, zone: tzinfo, now: datetime) -> None:
         self.knowledge = knowledge
         self.zone = zone
+        self.now = now
         self.pool = medication_pool(chart)
         orders = (*chart.of("MedicationRequest"), *chart.drafts)
         self.orders = {reference_of(o): o for o in orders if o.get("resourceType") == "MedicationRequest"}
@@ -354,10 +399,14 @@ class _Reader:
         else:
             how = How.ORDERED if status in _ORDER_ACTIVE else How.ENDED
         authored = moment(resource.get("authoredOn"), self.zone)
+        start, end = _order_runs(resource, self.zone)
+        if start is None and _is_rated(resource.get("dosageInstruction")):
+            start = authored  # an infusion: from when it was written it may have run until now
         yield from self._medicine(
             resource,
             how,
-            until=first((_order_ends(resource, self.zone), authored)) if how is How.ENDED else authored,
+            until=first((end, authored)) if how is How.ENDED else authored,
+            since=start if how is How.ENDED and end is None else None,
             # To warn: a scheduled order of a vasopressor runs. Mouth, nose and skin are ruled out by route.
             infusion=True,
             word=how.value if how is not How.ENDED else status,
@@ -369,21 +418,21 @@ class _Reader:
             return
         start, end = span(resource.get("effectivePeriod"), self.zone)
         at = moment(resource.get("effectiveDateTime"), self.zone)
-        dosage = resource.get("dosage")
-        rated = isinstance(dosage, dict) and any(name.startswith("rate") for name in dosage)
+        rated = _is_rated(resource.get("dosage"))
         running = status in _RUNNING and end is None
         yield from self._medicine(
             resource,
             How.RUNNING if running else How.GIVEN,
             until=first((end, at, start)),
+            since=start if first((end, at)) is None and not running else None,
             infusion=running or rated or start is not None,
             word="running" if running else "given",
-            ordered_by=self.orders.get(relative(resource.get("request")) or ""),
+            ordered_by=self.orders.get(local(resource.get("request"), self.pool.known_at) or ""),
         )
 
     def statement(self, resource: Resource) -> Iterator[Medicine]:
         status = status_of(resource)
-        _, end = span(resource.get("effectivePeriod"), self.zone)
+        start, end = span(resource.get("effectivePeriod"), self.zone)
         at = moment(resource.get("effectiveDateTime"), self.zone)
         if status in _REPORT_ACTIVE:
             how, word = How.ORDERED, "reported"
@@ -393,7 +442,9 @@ class _Reader:
             how, word = How.ENDED, "reported, ended"
         else:
             return
-        yield from self._medicine(resource, how, until=first((end, at)), infusion=False, word=word)
+        until = first((end, at))
+        since = start if how is How.ENDED and until is None else None
+        yield from self._medicine(resource, how, until=until, since=since, infusion=False, word=word)
 
     def _medicine(
         self,
@@ -401,6 +452,7 @@ class _Reader:
         how: How,
         *,
         until: Moment | None,
+        since: Moment | None,
         infusion: bool,
         word: str,
         ordered_by: Resource | None = None,
@@ -413,11 +465,14 @@ class _Reader:
             names = names or _names(resource, self.pool)
             if not names and not resource.get("medicationReference"):
                 return  # a draft whose medicine is not chosen yet (the public Sandbox sends it)
+        if since is not None:  # over, and nobody wrote when
+            until = Moment(since.earliest, max(since.latest, self.now), Precision.YEAR, since.text)
         yield Medicine(
             concepts=concepts,
             names=frozenset() if concepts else names,
             how=how,
             until=until,
+            since=since,
             routes=self._routes(resource, concepts),
             infusion=infusion,
             for_prevention=any(
@@ -450,16 +505,26 @@ def _all_as_needed(dosages: object) -> bool:
     return bool(listed) and all(d.get("asNeededBoolean") is True or d.get("asNeededCodeableConcept") for d in listed)
 
 
-def _order_ends(resource: Resource, zone: tzinfo) -> Moment | None:
+def _order_runs(resource: Resource, zone: tzinfo) -> tuple[Moment | None, Moment | None]:
+    """From when until when an order is to be carried out: by all of its dosages, else by when it may be had."""
     dispense = resource.get("dispenseRequest")
-    validity = dispense.get("validityPeriod") if isinstance(dispense, dict) else None
+    start, end = span(dispense.get("validityPeriod") if isinstance(dispense, dict) else None, zone)
     bounds = [
-        span(repeat.get("boundsPeriod"), zone)[1]
+        span(repeat.get("boundsPeriod"), zone)
         for dosage in members(resource.get("dosageInstruction"))
         if isinstance(timing := dosage.get("timing"), dict) and isinstance(repeat := timing.get("repeat"), dict)
     ]
-    ends: Moment | None = first((*bounds, span(validity, zone)[1]))
-    return ends
+    bounds = [bound for bound in bounds if any(bound)]
+    ends = [last for _, last in bounds if last is not None]
+    if bounds and len(ends) == len(bounds):
+        end = max(ends, key=lambda last: last.latest)
+    return first((*(began for began, _ in bounds), start)), end
+
+
+def _is_rated(dosages: object) -> bool:
+    """Is it given at a rate?"""
+    entries = (entry for dosage in members(dosages) for entry in (dosage, *members(dosage.get("doseAndRate"))))
+    return any(name.startswith("rate") for entry in entries for name in entry)
 
 
 # --- what it counts for ---------------------------------------------------------------------------
@@ -527,8 +592,9 @@ def _matters(row: MedicineFact, medicine: Medicine, now: datetime) -> bool:
                 return True
             return row.within_hours is not None and _within(row, medicine, now)
         case How.ENDED:
-            # A stopped order tells when it was last taken only by its end, else by when it was written.
-            return row.within_hours is not None and medicine.until is not None and _within(row, medicine, now)
+            # To warn, it was last taken when it ended: by its end, else by now where a start is all that it tells, else
+            # by when the order was written.
+            return row.ended and row.within_hours is not None and _within(row, medicine, now)
 
 
 def _within(row: MedicineFact, medicine: Medicine, now: datetime) -> bool:
@@ -542,4 +608,4 @@ def _in_this_encounter(medicine: Medicine, chart: Chart, began: Moment | None) -
         return True
     if medicine.encounter == reference_of(chart.encounter):
         return True
-    return began is None or not medicine.until.surely_before(began)
+    return began is None or not (medicine.since or medicine.until).surely_before(began)

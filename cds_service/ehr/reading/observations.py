@@ -14,12 +14,14 @@ from cds_service.clinical.moment import Moment, Precision
 from cds_service.ehr.answers import Had
 from cds_service.ehr.elements import (
     Resource,
+    codes_in,
     codings,
+    extensions,
+    local,
     members,
     moment,
     no_later_than,
     reference_of,
-    relative,
     span,
     spanning,
     texts,
@@ -37,7 +39,7 @@ _PANEL: Final = "blood_pressure_panel"
 _ON_A_PANEL: Final = frozenset({"systolic", "diastolic"})
 
 
-# By themselves: Python 3.11 takes twenty times as long to look one up by its class, and these are asked for each entry.
+# By themselves: Python 3.11 takes ten times as long to look one up by its class, and these are asked for each entry.
 _NOT_RECORDED: Final = Doubt.NOT_RECORDED
 _UNREADABLE: Final = Doubt.UNREADABLE
 _DAY: Final = Precision.DAY
@@ -82,7 +84,8 @@ class Reading:
     """
     One number with its date and where it stands. `value` is None when the entry is about this, but cannot be believed.
 
-    `holder` is the Observation, or the component that holds the number; `view` is how the chart is read.
+    `at_least`: it says "1000 or more" and no value; so many there are. `holder` is the Observation, or the component
+    that holds the number; `view` is how the chart is read.
     """
 
     value: Number | None
@@ -91,6 +94,7 @@ class Reading:
     entry: Entry
     holder: Mapping[str, Any]
     view: View
+    at_least: Number | None = None
 
     @property
     def reference(self) -> str:
@@ -156,7 +160,7 @@ def _entries(view: View) -> Iterator[Entry]:
         status = resource.get("status")
         if not isinstance(status, str) or status not in _VITAL:
             continue
-        focus = _focus(resource, hers) if resource.get("focus") else hers
+        focus = _focus(resource, hers, view.chart.known_at) if resource.get("focus") else hers
         if focus not in (None, hers):
             continue
         parts: tuple[tuple[Mapping[str, Any], frozenset[str]], ...]
@@ -174,14 +178,24 @@ def _entries(view: View) -> Iterator[Entry]:
         )
 
 
-def _focus(resource: Resource, hers: str) -> str | None:
+def _focus(resource: Resource, hers: str, known_at: frozenset[str]) -> str | None:
     """Whom an Observation looks at: the newborn, it may be. None when it says so and nobody can read it."""
     focus = resource["focus"]
     listed = focus if isinstance(focus, list) else [focus]
-    subject = relative(resource.get("subject"))
-    looked_at = [hers if (target := relative(one)) == subject else target for one in listed]
+    targets = [local(one, known_at) for one in listed]
+    subject = local(resource.get("subject"), known_at)
+    looked_at = [hers if target is not None and target == subject else target for target in targets]
     stranger = next((target for target in looked_at if target not in (None, hers)), None)
     return stranger or (None if None in looked_at else hers)
+
+
+def is_withheld(holder: Mapping[str, Any]) -> bool:
+    """
+    Does this Observation, component or answer say why it has no value?
+
+    A value beside the reason why there is none (FHIR R4 forbids it, obs-6) reassures nobody; it may warn.
+    """
+    return bool(holder.get("dataAbsentReason")) or any(extensions(holder, "data-absent-reason"))
 
 
 def when(resource: Resource, zone: tzinfo, now: datetime) -> Moment | None:
@@ -333,12 +347,20 @@ def _readings(measured: _Measured, entry: Entry, view: View) -> Iterator[Reading
             value, doubt = None, _UNREADABLE  # a panel that holds a value of its own
         elif not entry.surely_hers and doubt is not _NOT_RECORDED:
             value, doubt = None, Doubt.UNCLEAR
-        yield Reading(value, entry.at, doubt, entry, holder, view)
+        at_least = _lower_bound(row, holder, view.units) if about and doubt is _UNREADABLE else None
+        yield Reading(value, entry.at, doubt, entry, holder, view, at_least)
 
 
 def _not_measured(entry: Entry, knowledge: Knowledge) -> bool:
-    """29463-7 counts as measured unless its method or code says stated, estimated or before the pregnancy."""
+    """
+    29463-7 counts as measured unless its method or code says stated, estimated or before the pregnancy.
+
+    A method that names nothing may have said so.
+    """
     terms = knowledge.terminology
+    method = entry.resource.get("method")
+    if "method" in entry.resource and not codes_in(method) and not any(texts(method)):
+        return True
     for place in (entry.resource.get("method"), entry.resource.get("code")):
         if "body_weight_not_measured" in terms.codings_of(codings(place)).says:
             return True
@@ -361,6 +383,15 @@ def _value(row: ObservationFact, holder: Mapping[str, Any], units: Units) -> tup
         return None, _UNREADABLE
     low, high = row.plausible
     return (value, None) if low <= value <= high else (None, _UNREADABLE)
+
+
+def _lower_bound(row: ObservationFact, holder: Mapping[str, Any], units: Units) -> Number | None:
+    """Of "1000 or more" the 1000."""
+    if row.ratio or is_withheld(holder) or told_as(holder, "value", "valueQuantity") != ["valueQuantity"]:
+        return None
+    at_least = units.lower_bound(holder.get("valueQuantity"), row.unit)
+    low, high = row.plausible
+    return at_least if at_least is not None and low <= at_least <= high else None
 
 
 def _times_upper_limit(holder: Mapping[str, Any], quantity: Mapping[str, Any], units: Units) -> Fraction | None:
@@ -400,9 +431,11 @@ def _find(row: ObservationFact, readings: _Readings, since: datetime | None, had
             (ahead if reading.at is not None and reading.at.is_future(now) else usable).append(reading)
     if not usable:
         return unknown(Doubt.IN_THE_FUTURE, *(r.evidence for r in ahead)) if ahead else _none(row, readings, empty, had)
-    chosen = _newest(usable) if row.take == "latest" else usable
+    if row.take == "highest":
+        return _highest(usable, incomplete=had is not Had.WHOLE or bool(ahead))
+    chosen = _newest(usable)
     doubted = [r for r in chosen if r.value is None]
-    if row.take == "latest" and (doubted or ahead):
+    if doubted or ahead:
         if row.window_hours is None:
             why = doubted[0].doubt or Doubt.UNREADABLE if doubted else Doubt.IN_THE_FUTURE
             return unknown(why, *(r.evidence for r in (doubted or ahead)))
@@ -410,10 +443,17 @@ def _find(row: ObservationFact, readings: _Readings, since: datetime | None, had
     believed = [r for r in chosen if r.value is not None]
     if not believed:
         return unknown(doubted[0].doubt or Doubt.UNREADABLE, *(r.evidence for r in doubted))
-    if row.take == "highest":
-        top = max(r.value for r in believed if r.value is not None)
-        believed = [r for r in believed if r.value == top][:1]
     return _believed(believed, incomplete=had is not Had.WHOLE or bool(doubted or ahead))
+
+
+def _highest(usable: list[Reading], *, incomplete: bool) -> Finding:
+    """The highest value. Of "1000 or more" the 1000 counts, to warn; then it is not the whole story."""
+    told = [(value, r) for r in usable if (value := r.at_least if r.value is None else r.value) is not None]
+    doubted = [r for r in usable if r.value is None]
+    if not told:
+        return unknown(doubted[0].doubt or Doubt.UNREADABLE, *(r.evidence for r in doubted))
+    top, shown = max(told, key=lambda pair: pair[0])
+    return Finding(_PRESENT, (shown.evidence,), values=(top,), at=shown.at, incomplete=incomplete or bool(doubted))
 
 
 def _none(row: ObservationFact, readings: _Readings, empty: list[Reading], had: Had) -> Finding:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from cds_service.clinical.facts import ABSENT, Evidence, Finding, present
 from cds_service.ehr.chart import Chart
 from cds_service.ehr.elements import Resource, reference_of, status_of
-from cds_service.ehr.reading.medicines import concepts_of, medication_pool
+from cds_service.ehr.reading.medicines import Pool, concepts_of, medication_pool
 from cds_service.ehr.reading.view import meaning_of
 from cds_service.knowledge import Knowledge
 
@@ -20,11 +19,11 @@ _ORDER_TYPES: Final = frozenset({"ServiceRequest", "Procedure", "RequestGroup", 
 _DEAD: Final = frozenset({"entered-in-error", "revoked", "cancelled"})
 
 
-def is_delivery_order(order: Resource, pool: Mapping[str, Resource], knowledge: Knowledge) -> bool:
+def is_delivery_order(order: Resource, pool: Pool, knowledge: Knowledge) -> bool:
     """
     Is this an order for a birth: delivery, caesarean, induction, labour medicines?
 
-    Medicines for bleeding (ergot, carboprost, tranexamic acid) are not. `pool` holds the Medications by reference.
+    Medicines for bleeding (ergot, carboprost, tranexamic acid) are not. `pool` holds what it may point at.
     """
     if order.get("doNotPerform") is True or status_of(order) in _DEAD:
         return False

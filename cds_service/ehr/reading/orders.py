@@ -15,6 +15,7 @@ from cds_service.ehr.elements import Resource, codings, concepts_in, members, re
 from cds_service.ehr.reading.dosage import Dosages, dosage_texts
 from cds_service.ehr.reading.medicines import (
     KETAMINES,
+    Pool,
     concepts_of,
     drafted_references,
     is_for_prevention,
@@ -58,7 +59,7 @@ def read_drafted(
     for draft in chart.drafts:
         if (
             draft.get("resourceType") == "MedicationRequest"
-            and _stands(draft)
+            and stands(draft)
             and concepts_of(draft, pool, knowledge) & KETAMINES
             and draft not in found
         ):
@@ -133,14 +134,15 @@ def _official(system: str) -> str:
 
 
 def _on_order(chart: Chart, kind: str) -> Iterator[Resource]:
-    yield from (o for o in chart.drafts if o.get("resourceType") == kind and _stands(o))
+    yield from (o for o in chart.drafts if o.get("resourceType") == kind and stands(o))
     drafted = drafted_references(chart)
     for order in chart.of(kind):
-        if status_of(order) in _STANDING and _stands(order) and reference_of(order) not in drafted:
+        if status_of(order) in _STANDING and stands(order) and reference_of(order) not in drafted:
             yield order
 
 
-def _stands(order: Resource) -> bool:
+def stands(order: Resource) -> bool:
+    """Is it to be done? What was cancelled, what is over and what must not be done is no order."""
     return order.get("doNotPerform") is not True and status_of(order) not in _DEAD
 
 
@@ -150,7 +152,7 @@ def _stands(order: Resource) -> bool:
 class _Reader:
     """Reads orders with the tables, the units and the Medications at hand."""
 
-    def __init__(self, knowledge: Knowledge, units: Units, pool: Mapping[str, Resource], offered: bool) -> None:
+    def __init__(self, knowledge: Knowledge, units: Units, pool: Pool, offered: bool) -> None:
         self.knowledge = knowledge
         self.offered = offered
         self.terms = knowledge.terminology
@@ -198,7 +200,7 @@ class _Reader:
         named: set[str] = set()
         for concept in medication_concepts(order, self.pool):
             for single in _said_singly(concept):
-                found = concepts_of({"medicationCodeableConcept": single}, {}, self.knowledge) & KETAMINES
+                found = concepts_of({"medicationCodeableConcept": single}, Pool(), self.knowledge) & KETAMINES
                 if found:
                     named.add("ketamine" if found == {"ketamine"} else "esketamine")
         return named.pop() if len(named) == 1 else None
@@ -233,7 +235,7 @@ class _Reader:
         ingredients = members(medication.get("ingredient")) if medication is not None else []
         for part in ingredients:
             item = {"medicationCodeableConcept": part.get("itemCodeableConcept")}
-            ours = len(ingredients) == 1 or concepts_of(item, {}, self.knowledge) & KETAMINES
+            ours = len(ingredients) == 1 or concepts_of(item, Pool(), self.knowledge) & KETAMINES
             strength = part.get("strength")
             if ours and isinstance(strength, Mapping):
                 mass = self.dosages.amount(strength.get("numerator"), "mg")

@@ -8,9 +8,11 @@ from typing import Final
 from cds_service.clinical.facts import ABSENT, Doubt, Evidence, Finding, State, present, unknown
 from cds_service.clinical.moment import Moment, Precision
 from cds_service.ehr.answers import Had
-from cds_service.ehr.elements import Resource, code_in, codes_in, codings, members, moment, reference_of, texts
+from cds_service.ehr.elements import Resource, code_in, codings, members, moment, reference_of, texts
+from cds_service.ehr.reading.legible import has_known_code, has_words
+from cds_service.ehr.reading.sentences import begins_with_a_denial, is_denied
 from cds_service.ehr.reading.view import View, missing
-from cds_service.knowledge.terminology import Terminology, system_of
+from cds_service.knowledge import Knowledge
 
 _NEVER: Final = frozenset({"refuted", "entered-in-error"})
 _KETAMINE: Final = frozenset({"ketamine", "esketamine", "esketamine_nasal"})
@@ -66,20 +68,22 @@ def read_allergies(view: View, *, empty_means_none: bool) -> dict[str, Finding]:
     Allergy to (es)ketamine, and whether the list says anything at all.
 
     An empty list without a "no known allergy" entry is unknown, unless the site declares otherwise. An entry that
-    cannot be understood, or that names an anaesthetic without saying which, could be ketamine.
+    cannot be understood, that says that nobody knows, or that names an anaesthetic without saying which, could be
+    ketamine.
     """
-    terms = view.knowledge.terminology
     had = view.had("allergies")
     listed = [a for a in view.chart.of("AllergyIntolerance") if code_in(a.get("verificationStatus")) not in _NEVER]
-    meant = [(a, _meaning(a, terms)) for a in listed]
+    meant = [(a, _meaning(a, view.knowledge)) for a in listed]
     # "resolved" is a reassessment that lifts an allergy; "inactive" is often only a tidied list, so it still counts.
     hers = [a for a, means in meant if means & _KETAMINE and code_in(a.get("clinicalStatus")) != "resolved"]
     unclear = [a for a, means in meant if means & {"unspecified_anaesthetic_allergy", "unreadable"}]
     # "No known allergy" that is no longer active is no longer said.
     none_known = any(
-        "no_known_allergy" in means and code_in(a.get("clinicalStatus")) in (None, "active") for a, means in meant
+        ("no_known_allergy" in means or ("no_allergy" in means and not _only_elsewhere(a)))
+        and code_in(a.get("clinicalStatus")) in (None, "active")
+        for a, means in meant
     )
-    others = [a for a, means in meant if "no_known_allergy" not in means and not _only_elsewhere(a)]
+    others = [a for a, means in meant if not means & _NO_ALLERGY and not _only_elsewhere(a)]
     if had is not Had.WHOLE:
         answered = unknown(missing(had))
     elif unclear:
@@ -92,36 +96,61 @@ def read_allergies(view: View, *, empty_means_none: bool) -> dict[str, Finding]:
     return {"allergy_list": answered, "ketamine_allergy": present(*map(_evidence, hers)) if hers else silence}
 
 
-def _meaning(allergy: Resource, terms: Terminology) -> frozenset[str]:
+def _meaning(allergy: Resource, knowledge: Knowledge) -> frozenset[str]:
     """What one entry is about, by its code and by the substance of its reactions."""
     places = [allergy.get("code"), *(r.get("substance") for r in members(allergy.get("reaction")))]
     found: set[str] = set()
-    said_anything = False
+    legible = False
     for place in places:
-        found |= terms.codings_of(codings(place)).says
+        found |= knowledge.terminology.codings_of(codings(place)).says
+        named: set[str] = set()
         for text in texts(place):
-            said_anything = True
-            for domain in ("medicines", "allergies"):
-                found |= {name for name, _, _ in terms.meaning_of_text(domain, text)}
-        # A bare code of a system that we do not know may be any drug.
-        said_anything = said_anything or any(
-            isinstance(c, dict) and c.get("code") and system_of(c.get("system")) for c in codings(place)
-        )
-    return frozenset(found) if said_anything else frozenset({"unreadable"})
+            named |= _named_in(text, knowledge)
+        # Words that name what we know are read in whatever letters.
+        known = has_known_code(place, knowledge.terminology)
+        legible = legible or known or bool(named) or has_words(place, knowledge.terminology)
+        if "no_known_other_allergy" in found:
+            named.discard("no_allergy")  # it is the food, the latex or the surroundings that there is none to
+        if "allergies_not_known" in named and (not known or "no_known_allergy" in found):
+            named.add("unreadable")
+        found |= named
+    return frozenset(found) if legible else frozenset(found | {"unreadable"})
+
+
+def _named_in(text: str, knowledge: Knowledge) -> set[str]:
+    """The concepts that a text names, and whether it says that there is no allergy, or takes that back."""
+    terms = knowledge.terminology
+    said = {
+        (name, at)
+        for domain in ("medicines", "allergies")
+        for name, at, _ in terms.meaning_of_text(domain, text)
+        if name not in _WHOLE_TEXT
+    }
+    found = {name for name, _ in said}
+    if terms.is_all_of(text, "allergies", "no_allergy"):
+        return {"no_allergy"}
+    lowered = " ".join(text.lower().split())
+    denied = any(is_denied(lowered[:at], knowledge.conditions) for name, at in said if name == "no_known_allergy")
+    if "no_known_allergy" in found and (denied or "not_confirmed" in found or "?" in text):
+        found.add("unreadable")
+    if not found and begins_with_a_denial(text, knowledge.conditions):
+        found.add("no_known_other_allergy")
+    return found - {"not_confirmed"}
 
 
 def _only_elsewhere(allergy: Resource) -> bool:
-    """A statement about food, latex or surroundings says nothing about drugs, and so nothing about this list."""
+    """A statement about food or surroundings says nothing about drugs, and so nothing about this list."""
     category = allergy.get("category")
     listed = category if isinstance(category, list) else [category]
     names = [c for c in listed if isinstance(c, str)]
-    return bool(codes_in(allergy.get("code")) & _NO_FOOD_LATEX_OR_PLACE) or (
-        bool(names) and set(names) <= {"food", "environment"}
-    )
+    return bool(names) and set(names) <= {"food", "environment"}
 
 
-# No known food, latex, environmental allergy (SNOMED CT): they do not answer the question about drugs.
-_NO_FOOD_LATEX_OR_PLACE: Final = frozenset({"429625007", "716184000", "428607008"})
+# What is no allergy that somebody listed. No known food, latex or environmental allergy does not answer the question
+# about drugs.
+_NO_ALLERGY: Final = frozenset({"no_known_allergy", "no_allergy", "no_known_other_allergy"})
+# These words count only where they are all that is said.
+_WHOLE_TEXT: Final = frozenset({"no_allergy", "says_nothing"})
 
 
 def _evidence(allergy: Resource) -> Evidence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
@@ -15,14 +15,16 @@ from cds_service.ehr.elements import (
     codings,
     first,
     moment,
+    no_later_than,
     number,
     reference_of,
     span,
     spanning,
     status_of,
     texts,
+    told_as,
 )
-from cds_service.ehr.reading.observations import Observed
+from cds_service.ehr.reading.observations import Entry, Observed, is_withheld
 from cds_service.ehr.reading.view import View, missing
 from cds_service.knowledge.terminology import Terminology
 
@@ -61,46 +63,112 @@ def _dates(observed: Observed, concept: str, zone: tzinfo) -> list[Moment]:
     return [at for at in found if at is not None]
 
 
+_Event = tuple[Moment, Evidence]
+
+
 def read_birth(view: View, observed: Observed) -> Finding:
-    """Birth of the last child, cord clamp or completed delivery procedure: the latest that is not in the future."""
-    found = [
-        (at, evidence)
-        for at, evidence in (*_births_observed(view, observed), *_births_done(view))
-        if not at.is_future(view.now)
-    ]
-    if not found:
+    """
+    When the last child was born: its cord clamping, else its birth, else the delivery procedure that was completed.
+
+    An hour that is known outweighs one that is vague. None counts that is in the future. A procedure is charted when
+    somebody gets to it, often when the surgery ends, so it tells the hour only where nothing else does. A delivery that
+    was over before the recorded hour contradicts it: then the earlier one counts, because the hour after the birth may
+    be over (R18).
+    """
+    clamped, born = _births_observed(view, observed)
+    of_this_birth = _of_the_last(
+        [[event for event in told if not event[0].is_future(view.now)] for told in (clamped, born, _births_done(view))],
+        timedelta(hours=view.knowledge.times.this_birth_hours),
+    )
+    *observed_at, done = of_this_birth
+    known = [[event for event in told if event[0].precision is Precision.TIME] for told in observed_at]
+    found = next((_last(events) for events in (*known, *observed_at, done) if events), None)
+    if found is None:
         return ABSENT
-    at, evidence = max(found, key=lambda pair: (pair[0].latest, pair[0].earliest, pair[1].reference))
-    return Finding(State.PRESENT, (evidence,), at=at)
+    told = [event for events in observed_at for event in events]
+    if done and told and all(_last(done)[0].surely_before(at) for at, _ in told):
+        found = _last(done)
+    return Finding(State.PRESENT, (found[1],), at=found[0])
 
 
-def _births_observed(view: View, observed: Observed) -> Iterator[tuple[Moment, Evidence]]:
+def _last(events: Iterable[_Event]) -> _Event:
+    return max(events, key=lambda pair: (pair[0].latest, pair[0].earliest, pair[1].reference))
+
+
+def _of_the_last(told: list[list[_Event]], within: timedelta) -> list[list[_Event]]:
+    """What of these belongs to the last birth. What is older was the birth of another child."""
+    everything = [event for events in told for event in events]
+    since = _last(everything)[0].earliest - within if everything else _EVER
+    return [[event for event in events if event[0].latest >= since] for events in told]
+
+
+def _births_observed(view: View, observed: Observed) -> tuple[list[_Event], list[_Event]]:
+    """Each cord clamping and each birth that an Observation tells."""
+    clamped: list[_Event] = []
+    born: list[_Event] = []
     for entry in observed:
-        if entry.status not in _COUNTS:
+        if entry.status not in _COUNTS or entry.resource.get("dataAbsentReason"):
             continue
-        named = "birth_time" in entry.concepts
-        if entry.concepts and not named:
-            continue  # words speak only where the code says nothing to us
-        if not named and "cord_clamp_time" not in view.means(entry.resource.get("code"), "pregnancy"):
+        # Words speak only where the code says nothing to us.
+        means = entry.concepts or view.means(entry.resource.get("code"), "pregnancy")
+        if means.isdisjoint(_TOLD_AT):
             continue
-        if entry.resource.get("dataAbsentReason"):
-            continue
-        at = first((moment(entry.resource.get("valueDateTime"), view.zone), entry.at))
+        at = _told_at(entry, view)
         if at is not None:
-            yield at, Evidence(entry.evidence.reference, None, None, at.text)
+            event = (at, Evidence(entry.evidence.reference, None, None, at.text))
+            (clamped if "cord_clamp_time" in means else born).append(event)
+    return clamped, born
 
 
-def _births_done(view: View) -> Iterator[tuple[Moment, Evidence]]:
-    for procedure in view.chart.of("Procedure"):
-        if status_of(procedure) in _DONE and view.means(procedure.get("code"), "pregnancy") & _DELIVERIES:
-            at = performed(procedure, view.zone)
-            if at is not None:
-                yield at, Evidence(reference_of(procedure), None, None, at.text)
+_TOLD_AT: Final = frozenset({"birth_time", "cord_clamp_time"})
+
+
+def _told_at(entry: Entry, view: View) -> Moment | None:
+    """
+    The instant that an Observation tells by its value; without a value, when it was true.
+
+    A value that cannot be read is not the hour at which somebody wrote it down: it was some time in the day before.
+    """
+    told = told_as(entry.resource, "value", "valueDateTime")
+    if not told:
+        return entry.at
+    at = None
+    if told == ["valueDateTime"]:
+        at = moment(entry.resource["valueDateTime"], view.zone)
+    elif told == ["valueTime"]:
+        at = _clock_time(entry.resource["valueTime"], entry.at, view)
+    if at is None and entry.at is not None:
+        earliest = entry.at.earliest - timedelta(hours=view.knowledge.times.this_birth_hours)
+        at = Moment(earliest, entry.at.latest, Precision.YEAR, entry.at.text)
+    return at
+
+
+def _clock_time(time: object, charted: Moment | None, view: View) -> Moment | None:
+    """An hour of the day on which it was charted. None when that is not sure: another zone, or just after midnight."""
+    zone = view.zone
+    if charted is None or charted.precision < Precision.DAY or not isinstance(time, str):
+        return None
+    at = moment(f"{charted.earliest.astimezone(zone).date().isoformat()}T{time}", zone)
+    same_clock = at is not None and at.earliest.utcoffset() == charted.earliest.utcoffset()
+    return at if at is not None and same_clock and at.latest <= min(charted.latest, view.now) else None
+
+
+def _births_done(view: View) -> list[_Event]:
+    return [
+        (at, Evidence(reference_of(procedure), None, None, at.text))
+        for procedure in view.chart.of("Procedure")
+        if status_of(procedure) in _DONE
+        and view.means(procedure.get("code"), "pregnancy") & _DELIVERIES
+        and (at := performed(procedure, view.zone)) is not None
+    ]
 
 
 def performed(procedure: Resource, zone: tzinfo) -> Moment | None:
-    """When a Procedure was done: at its time, or somewhere between its start and its end."""
-    times = (moment(procedure.get("performedDateTime"), zone), *span(procedure.get("performedPeriod"), zone))
+    """When a Procedure was done: at its time, or somewhere between its start and its end. An end alone is vague."""
+    start, end = span(procedure.get("performedPeriod"), zone)
+    if start is None and end is not None:
+        end = no_later_than(end)
+    times = (moment(procedure.get("performedDateTime"), zone), start, end)
     return spanning(at for at in times if at is not None)
 
 
@@ -183,7 +251,7 @@ def _silence(view: View) -> Doubt:
 
 def _modes(view: View, observed: Observed, *, born: bool, since: datetime) -> Iterator[tuple[Evidence, frozenset[str]]]:
     for entry in observed.of("delivery_method"):
-        if _is_since(entry.at, since):
+        if _is_since(entry.at, since) and not is_withheld(entry.resource):
             yield entry.evidence, view.means(entry.resource.get("valueCodeableConcept"), "pregnancy")
     # Before the birth a completed delivery is one of an earlier child.
     wanted_status = _DONE if born else _UNDER_WAY - _DONE
@@ -207,12 +275,20 @@ def _is_since(at: Moment | None, since: datetime) -> bool:
 
 
 def read_anaesthesia(view: View, since: datetime) -> dict[str, Finding]:
-    """Neuraxial, general, or nobody wrote it down. Both means that the general one counts."""
+    """
+    Neuraxial, general, or nobody wrote it down. Both means that the general one counts.
+
+    Of a general anaesthetic whose status is "unknown" nobody knows whether it was given.
+    """
     chart = view.chart
     neuraxial: list[Evidence] = []
     general: list[Evidence] = []
-    procedures = [
-        p for p in chart.of("Procedure") if status_of(p) in _UNDER_WAY and _is_since(performed(p, view.zone), since)
+    of_this_birth = [p for p in chart.of("Procedure") if _is_since(performed(p, view.zone), since)]
+    procedures = [p for p in of_this_birth if status_of(p) in _UNDER_WAY]
+    unclear = [
+        Evidence(reference_of(p))
+        for p in of_this_birth
+        if status_of(p) == "unknown" and "general_anaesthesia" in view.means(p.get("code"), "pregnancy")
     ]
     orders = [
         r
@@ -230,6 +306,13 @@ def read_anaesthesia(view: View, since: datetime) -> dict[str, Finding]:
             neuraxial.append(Evidence(reference_of(resource)))
     silent = unknown(_silence(view))
     told = bool(neuraxial or general)
+    if unclear and not general:
+        doubtful = unknown(Doubt.UNCLEAR, *unclear)
+        return {
+            "anaesthesia": doubtful,
+            "general_anaesthesia": doubtful,
+            "neuraxial_anaesthesia": present(*neuraxial) if neuraxial else silent,
+        }
     # A general anaesthetic may stand on a page that did not come.
     cut_short = view.had("procedures") is Had.CUT_SHORT
     return {
@@ -252,8 +335,8 @@ def read_asa(view: View, observed: Observed, pregnancy_began: datetime) -> Findi
     """
     ASA physical status 1 to 6, this pregnancy: as a coded class, a number, or a Roman numeral.
 
-    One whose date does not say that it is of this pregnancy, or that lies ahead of the clock, may warn beside the
-    latest, but it answers nothing.
+    One whose date does not say that it is of this pregnancy, that lies ahead of the clock, or that stands beside the
+    reason why there is none, may warn beside the latest, but it answers nothing.
     """
     terms = view.knowledge.terminology
     found: list[tuple[Moment, int | None, Evidence]] = []
@@ -270,7 +353,8 @@ def read_asa(view: View, observed: Observed, pregnancy_began: datetime) -> Findi
         shown = None if value is None else str(value)
         evidence = Evidence(entry.evidence.reference, shown, None, entry.evidence.date)
         ahead = entry.at is not None and entry.at.is_future(view.now)
-        if entry.at is None or ahead or entry.at.earliest < pregnancy_began or not entry.surely_hers:
+        vague = entry.at is None or ahead or entry.at.earliest < pregnancy_began
+        if entry.at is None or vague or not entry.surely_hers or is_withheld(entry.resource):
             unsure.append((value, evidence))
         else:
             found.append((entry.at, value, evidence))
@@ -327,7 +411,8 @@ def _asa_value(resource: Resource, terms: Terminology) -> int | None:
 
 def read_breastfeeding(view: View, observed: Observed) -> Finding:
     """Assumed, unless the latest entry says no (M04). What is ahead of the clock says nothing."""
-    said = [e for e in observed.of("breastfeeding_status") if e.at is None or not e.at.is_future(view.now)]
+    told = (e for e in observed.of("breastfeeding_status") if not is_withheld(e.resource))
+    said = [e for e in told if e.at is None or not e.at.is_future(view.now)]
     dated = sorted((e for e in said if e.at is not None), key=lambda e: (e.at.latest if e.at else _EVER, e.issued))
     for entry in (*reversed(dated), *(e for e in said if e.at is None)):
         value = entry.resource
@@ -354,6 +439,22 @@ def read_assessments(view: View, observed: Observed) -> tuple[Moment, ...]:
     found += [
         entry.at
         for entry in observed.of("suicide_risk_assessment")
-        if entry.at is not None and entry.at.precision >= Precision.DAY
+        if entry.at is not None and entry.at.precision >= Precision.DAY and _says_something(entry)
     ]
     return tuple(found)
+
+
+# By these an Observation tells what was found, itself or in its members. Without any it is an empty form.
+_TELLS: Final = ("value", "interpretation", "hasMember", "note")
+
+
+def _says_something(entry: Entry) -> bool:
+    """Was it done? One that says why it has no value, or that holds nothing, was not."""
+    if is_withheld(entry.resource):
+        return False
+    return any(
+        name.startswith(_TELLS) and told is not False and (told == 0 or bool(told))
+        for holder, _ in entry.parts
+        if not is_withheld(holder)
+        for name, told in holder.items()
+    )

@@ -23,7 +23,7 @@ from cds_service.ehr.elements import (
     status_of,
     texts,
 )
-from cds_service.ehr.reading.observations import Entry, Observed
+from cds_service.ehr.reading.observations import Entry, Observed, is_withheld
 from cds_service.ehr.reading.questionnaires import (
     UNSURE,
     Filled,
@@ -46,6 +46,7 @@ _COUNTS: Final = frozenset({"final", "amended", "corrected"})
 _WHOLE: Final = frozenset({"completed", "amended"})
 # A form that was begun and left may only raise: it counts as incomplete, whatever it holds.
 _BEGUN: Final = frozenset({"in-progress", "stopped"})
+_IN_ERROR: Final = "entered-in-error"
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
 _DAY: Final = timedelta(days=1)
 
@@ -56,7 +57,8 @@ class _Piece:
     Part of a form: one resource with the item scores or the total that it holds.
 
     `unread`: it tells a score that cannot be read. Then the form is there, and incomplete: it is not "none".
-    `doubted`: the items, or the total (0), whose number cannot be one.
+    `doubted`: the items, or the total (0), whose number cannot be one. `withheld`: those that stand beside the reason
+    why there is no answer. They may raise a form, and never complete it.
     """
 
     reference: str
@@ -69,6 +71,7 @@ class _Piece:
     items: dict[int, int] = field(default_factory=dict)
     totals: set[int] = field(default_factory=set)
     doubted: set[int] = field(default_factory=set)
+    withheld: set[int] = field(default_factory=set)
     clashes: bool = False
     unread: bool = False
 
@@ -81,7 +84,8 @@ def read_forms(view: View, observed: Observed) -> dict[str, tuple[Form, ...]]:
     """The forms of each instrument, by its fact name, in a stable order."""
     responses = view.chart.of("QuestionnaireResponse")
     whose = [(response, _is_hers(response.get("source"), response, view)) for response in responses]
-    others = frozenset(reference_of(response) for response, hers in whose if hers is False)
+    # What was taken from his form, or from one that was written in error, tells nothing about her.
+    others = frozenset(reference_of(one) for one, hers in whose if hers is False or status_of(one) == _IN_ERROR)
     definitions = by_address(view.chart.of("Questionnaire"))
     filled = [
         filled_in(response, definitions, view.knowledge, sure=hers is True)
@@ -102,8 +106,9 @@ def read_forms(view: View, observed: Observed) -> dict[str, tuple[Form, ...]]:
 
 
 def forms_had(view: View) -> Had:
-    """Were both places where a form can lie received?"""
-    return min(view.had_for("epds_total"), view.had("questionnaire_responses"))
+    """Were both places where a form can lie received? Cut short weighs most: there is more, and it may be newer."""
+    both = view.had_for("epds_total"), view.had("questionnaire_responses")
+    return Had.CUT_SHORT if Had.CUT_SHORT in both else min(both)
 
 
 def _is_hers(reference: object, resource: Resource, view: View) -> bool | None:
@@ -158,12 +163,9 @@ def _observed(
         for holder, says in entry.parts:
             place = 0 if entry in by_words and holder is entry.resource else key.place(says)
             if place is not None and any(name.startswith("value") for name in holder):
-                _put(
-                    piece,
-                    key.instrument,
-                    place,
-                    score_of(key.instrument, place, holder, {}, view.knowledge, view.units),
-                )
+                score = score_of(key.instrument, place, holder, {}, view.knowledge, view.units)
+                withheld = is_withheld(entry.resource) or is_withheld(holder)
+                _put(piece, key.instrument, place, score, withheld=withheld)
         # A panel that only names its members still holds them together.
         if piece.tells or links:
             yield piece
@@ -243,15 +245,18 @@ def _read_answers(key: Key, form: Filled, piece: _Piece, knowledge: Knowledge, u
         # Two answers to one question are no score.
         alone = answer.given[0] if len(answer.given) == 1 else {}
         score = score_of(key.instrument, place, alone, answer.question, knowledge, units)
-        _put(piece, key.instrument, place, score)
+        _put(piece, key.instrument, place, score, withheld=is_withheld(alone))
     if key.instrument.fact in form.names and not piece.tells:
         piece.unread = any(answer.given for answer in form.answers)
     return placed
 
 
-def _put(piece: _Piece, instrument: Instrument, place: int, score: Decimal | None) -> None:
+def _put(piece: _Piece, instrument: Instrument, place: int, score: Decimal | None, *, withheld: bool) -> None:
     """Adds a score. What cannot be one leaves its item unanswered, never 0."""
     highest = instrument.item_max if place else instrument.total_max
+    if withheld:
+        piece.unread = True
+        piece.withheld.add(place)
     if place == UNSURE or score is None:
         piece.unread = True
     elif score != score.to_integral_value() or not 0 <= score <= highest:
@@ -356,23 +361,26 @@ def _form(instrument: Instrument, group: list[_Piece]) -> Form:
     items: dict[int, int] = {}
     totals: set[int] = set()
     doubted: set[int] = set()
+    withheld: set[int] = set()
     clashes = any(piece.clashes for piece in pieces)
     for piece in pieces:
         totals |= piece.totals
         doubted |= piece.doubted
+        withheld |= piece.withheld
         for place, score in piece.items.items():
             clashes = clashes or items.get(place, score) != score
             items[place] = max(score, items.get(place, score))
-    # A 0 beside a number that cannot be one does not reassure.
-    items = {place: score for place, score in items.items() if score or place not in doubted}
-    whole = len(items) == len(instrument.items)
+    # A 0 beside a number that cannot be one, or beside the reason why there is none, does not reassure.
+    items = {place: score for place, score in items.items() if score or place not in doubted | withheld}
+    whole = len(items) == len(instrument.items) and withheld.isdisjoint(items)
     told = sum(items.values())
     highest_possible = told + instrument.item_max * (len(instrument.items) - len(items))
     doubtful = bool(items or totals) and not doubted.isdisjoint({0, *items})
     conflict = clashes or doubtful or len(totals) > 1 or any(not told <= total <= highest_possible for total in totals)
     self_harm = items.get(instrument.self_harm_item) if instrument.self_harm_item else None
     begun = all(piece.begun_only for piece in pieces)
-    stated = bool(totals) and (self_harm is not None or instrument.self_harm_item is None)
+    needed = {0, instrument.self_harm_item} if instrument.self_harm_item else {0}
+    stated = bool(totals) and needed - {0} <= items.keys() and withheld.isdisjoint(needed)
     # The panel's own date stands in where its members have none.
     dated = [p for p in pieces if p.at is not None] or [p for p in group if p.at is not None]
     lead = max(dated, key=lambda p: (p.at.latest if p.at else None, p.reference), default=None)
@@ -404,7 +412,7 @@ def read_bipolar_screen(view: View, observed: Observed, pregnancy_began: datetim
     Any positive warns; to reassure, the latest must be negative and surely of this pregnancy.
     """
     seen = [
-        (entry.at, _result(entry.resource, view.knowledge), entry.evidence)
+        (entry.at, _told_result(entry.resource, view.knowledge), entry.evidence)
         for entry in observed.of("bipolar_screen")
         if _performed_by_her(entry.resource, view) and any(name.startswith(_TELLS) for name in entry.resource)
     ]
@@ -432,6 +440,12 @@ def read_bipolar_screen(view: View, observed: Observed, pregnancy_began: datetim
 
 # An Observation without any of these says nothing, such as a panel that only names its members.
 _TELLS: Final = ("value", "interpretation")
+
+
+def _told_result(resource: Resource, knowledge: Knowledge) -> bool | None:
+    """The result, unless it is a negative beside the reason why there is none."""
+    result = _result(resource, knowledge)
+    return None if result is False and is_withheld(resource) else result
 
 
 def _result(resource: Resource, knowledge: Knowledge) -> bool | None:
