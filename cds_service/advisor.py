@@ -7,6 +7,7 @@ READ FIRST. The whole service on one page: what happens when an EHR fires a hook
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,8 @@ from cds_service.ehr.chart import Chart
 from cds_service.ehr.elements import reference_of
 from cds_service.ehr.gathering import Sources, gather
 from cds_service.ehr.reading import read
-from cds_service.ehr.reading.medicines import not_recognised
+from cds_service.ehr.reading.conditions import not_recognised as problems_not_recognised
+from cds_service.ehr.reading.medicines import not_recognised as medicines_not_recognised
 from cds_service.ehr.reading.orders import already_ordered, another_active, monitoring_ordered, read_drafted
 from cds_service.ehr.reading.roles import topics_for
 from cds_service.ehr.reading.view import View
@@ -196,12 +198,13 @@ class Advisor:
         now = consultation.facts.now
         if self.explanations is None or not consultation.plan.topics:
             return tuple(written())
-        place = self.explanations.place(f"{who.hook_instance}|{who.service_id}|{who.patient}|{who.user}", now)
+        call = json.dumps([self.terms.tenant, who.hook_instance, who.service_id, who.patient, who.user])
+        place = self.explanations.place(call, now)
         title = self.wording.explanation["page_title"].fill({})
         cards = written(Link(title, place.url))
         try:
             told = [
-                *sections(consultation, cards, self.wording, self.knowledge),
+                *sections(consultation, cards, self.wording, self.knowledge, site=self.site),
                 spoken_by(self.knowledge, self.wording),
             ]
             self.explanations.keep(
@@ -272,7 +275,7 @@ class Advisor:
             already_ordered(chart),
             chart.set_aside,
             chart.not_hers,
-            not_recognised(view),
+            (*medicines_not_recognised(view), *problems_not_recognised(view)),
         )
 
     def discovery(self) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def explain(asked: Asked, advisor: Advisor) -> Explained:
         thought = advice.consultation, advice.who, advice.cards
         return Explained(
             lambda: as_json(*thought),
-            lambda: as_text(*thought, advisor.wording, advisor.knowledge),
+            lambda: as_text(*thought, advisor.wording, advisor.knowledge, advisor.site),
             {"cards": list(advice.cards)},
         )
     line = {"hookInstance": instance, "service": None, "error": error}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from cds_service.explanations import Explanations, fresh_key
 from cds_service.hooks.request import service_for
 from cds_service.knowledge import Knowledge
 from cds_service.rendering.wording import Wording
-from cds_service.settings import Site
+from cds_service.settings import Site, Terms
 from cds_service.web.app import create_app
 
 BASE = "https://cds.example.org"
@@ -184,6 +186,44 @@ def test_each_card_links_to_the_thought_behind_it(service: Service) -> None:
     ):
         assert words in shown
     assert service.cards() == cards  # the same call, asked again
+
+
+def test_what_the_page_needs_lies_beside_it_where_a_proxy_lets_it_in(service: Service) -> None:
+    page = service.door.get(service.cards()[0]["links"][0]["url"].removeprefix(BASE)).get_data(as_text=True)
+    needed = re.findall(r'(?:href|src)="(/[^"]+)"', page)
+    assert [place.partition("?")[0] for place in needed if not place.startswith("/consultations/static/")] == []
+    assert any(place.endswith(".css") for place in needed)
+    for place in needed:
+        with service.door.get(place) as answer:
+            assert answer.status_code == 200
+
+
+def test_two_tenants_whose_ids_are_alike_share_no_page(knowledge: Knowledge, wording: Wording, now: datetime) -> None:
+    """Both EHRs number their women and their users from one, and the same hookInstance may come from both."""
+    explanations, site = Explanations.in_memory(BASE), Site.from_table(site_of(CASE))
+    links = []
+    for tenant, kilograms in (("north", 91.0), ("south", 55.5)):
+        terms = Terms(tenant, f"https://{tenant}.example.org")
+        advisor = Advisor(knowledge, wording, site, lambda: now, None, explanations, terms=terms)
+        body = request_for(CASE, now, advisor.discovery())
+        weights = [entry for entry in entries(body) if entry.get("valueQuantity", {}).get("code") == "kg"]
+        assert weights
+        for weight in weights:
+            weight["valueQuantity"]["value"] = kilograms
+        answer = advisor.answer(service_for(CASE["hook"]).id, json.dumps(body, default=str).encode())
+        links.append(answer.body["cards"][0]["links"][0]["url"])
+
+    told = [str(moved(explanations, link).sections) for link in links]
+    assert ["91 kg" in text for text in told] == [True, False]
+    assert ["55.5 kg" in text for text in told] == [False, True]
+
+
+def entries(node: Any) -> Iterator[Json]:
+    """Every object in a request."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from entries(child)
 
 
 def test_nobody_reads_without_the_link_and_nobody_a_day_later(service: Service) -> None:

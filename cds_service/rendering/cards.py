@@ -36,16 +36,20 @@ from cds_service.rendering.figures import (
     latest,
     plain_text,
     sort_key,
+    wall_clock,
 )
+from cds_service.rendering.numbers import Numbers
 from cds_service.rendering.orders import Placed
 from cds_service.rendering.standing import Standing, StandingCard
 from cds_service.rendering.suggestions import Offered, Offers, identifier
-from cds_service.rendering.wording import Phrase, Wording
+from cds_service.rendering.wording import Phrase, Shown, Wording
 from cds_service.settings import Site
 
 MOST_ROWS: Final = 6
 _MOST_LISTED: Final = 4
 _MOST_NOT_RECOGNISED: Final = 3
+# A total says nothing without the name of its form, which is the same in every language.
+_FORMS: Final = {"epds_for_risk": "EPDS", "phq9_for_risk": "PHQ-9"}
 # An id has at most 64 characters in FHIR. Some EHRs send longer ones (seen: 200), which would fill the card.
 _POINTER: Final = re.compile(r"[A-Z][A-Za-z]{2,40}(/[A-Za-z0-9._~-]{1,64})?")
 
@@ -108,8 +112,13 @@ class _Page:
         self.knowledge = knowledge
         self.site = site
         self.blocks = wording.blocks
-        self.figures = Figures(wording.blocks, wording.units, consultation.facts.now, _too_old(consultation))
-        self.standing = Standing.of(knowledge, wording, site)[self._medicines()]
+        self.resources = wording.resources
+        now, clock = consultation.facts.now, wall_clock(consultation, site)
+        self.figures = Figures(wording.blocks, wording.units, now, _too_old(consultation), clock)
+        self.numbers = Numbers(self.figures, knowledge)
+        about = Standing.of(knowledge, wording, site)
+        self.standing = about[self._medicines()]
+        self.ordered = about[self._drafted_medicine() or self._medicines()]
         self.bereaved = self.facts["fetal_or_newborn_death"].state is State.PRESENT
         self.adds = _adds(consultation)
         self.offers = Offers(consultation, self.standing, Placed(who, consultation.facts), self.adds, dialect)
@@ -137,7 +146,8 @@ class _Page:
         )
 
     def _first_words(self, say: str, variant: str) -> str:
-        return f"{say}\n\n{self.say('bereaved')}" if self.bereaved and variant != "bereaved" else say
+        said = variant.startswith("bereaved")
+        return f"{say}\n\n{self.say('bereaved')}" if self.bereaved and not said else say
 
     def _detail(self, topic: str, card: StandingCard, say: str, offered: Offered) -> str:
         parts: dict[str, Callable[[], str]] = {
@@ -173,12 +183,16 @@ class _Page:
                 variant = self._screen_variant
             case "KETORDER":
                 variant = "critical" if any(d.critical for d in thought.departures) else "departs"
+            case "KETCONTRA" if self.bereaved and thought.occasion.ppd_order:
+                variant = "bereaved_ordered"
             case "PPDRISK" | "PPDFOLLOWUP" | "KETCONTRA" | "KETREVIEW" if self.bereaved:
                 variant = "bereaved"
             case "PPDRISK" | "PPDFOLLOWUP":
                 variant = "high" if thought.risk.tier is Tier.HIGH else "elevated"
             case "KETOPTION" if not thought.occasion.ppd_order:
                 variant = "before_birth" if thought.occasion.stage is Stage.PREGNANT else "after_birth"
+            case "KETOPTION" if self.ordered is not self.standing:
+                variant = "ordered_other"
         return variant
 
     @cached_property
@@ -213,13 +227,14 @@ class _Page:
             case "KETDATA":
                 missing = eligibility.missing
                 words = {
-                    "reason": self._open_item(missing[0]) if missing else "",
+                    "reason": self._one_of(len(missing), self._open_item(missing[0]) if missing else ""),
                     "count": str(len(missing)),
                     "ids": ", ".join(open_.id for open_ in missing),
                 }
             case "KETORDER":
                 worst = sorted(self.thought.departures, key=lambda d: not d.critical)
                 words = {
+                    "ordered": self.ordered.medicine,
                     "what": plain_text(worst[0].what),
                     "drafted": plain_text(self._drafted(worst[0])),
                     "expected": plain_text(worst[0].expected),
@@ -228,6 +243,7 @@ class _Page:
             case "KETNOTIND" | "KETOPTION" | "KETNOPROTO":
                 score = self.facts["epds_current_score"]
                 words = {
+                    "ordered": self.ordered.medicine,
                     "epds": self.figures.value(score) if score.state is State.PRESENT else self.say("epds_not_known"),
                     "when": self.figures.age(latest(score.evidence)),
                     "dose": f"{self.thought.dose.dose_mg:f}" if self.thought.dose else "",
@@ -235,28 +251,39 @@ class _Page:
             case "PPDSCREEN":
                 screens = self._met_tests(self.knowledge.risk.positive_screen)
                 value, when = self._reason_words(*screens[0]) if screens else ("", "")
-                words = {"value": value, "when": when}
+                form = _FORMS.get(screens[0][0].fact, "") if screens else ""
+                words = {"value": f"{form} {value}".strip(), "when": when}
             case "PPDRISK":
                 because = self.thought.risk.because
                 words = {"reason": self._reason_text(because[0]) if because else "", "count": str(len(because))}
         return words
 
     def _found(self, met: tuple[Met, ...]) -> dict[str, str]:
+        reason = self._reason_text(met[0].because[0]) if met else ""
         return {
-            "reason": self._reason_text(met[0].because[0]) if met else "",
+            "reason": self._one_of(len(met), reason),
             "count": str(len(met)),
             "ids": ", ".join(m.row.id for m in met),
         }
+
+    def _one_of(self, count: int, reason: str) -> str:
+        """The first of several, and how many more there are: or it would read as the only one."""
+        return self.say("reason_and_more", reason=reason, number=count - 1) if count > 1 else reason
 
     def _medicines(self) -> tuple[str, ...]:
         """The medicine that is computed or drafted or the site's; both when nobody can tell."""
         if self.thought.dose is not None:
             return (self.thought.dose.protocol.medicine,)
-        drafted = {o.medicine for o in self.thought.orders if o.for_prevention and o.medicine in MEDICINES}
-        if self.thought.occasion.ppd_order and len(drafted) == 1:
-            return tuple(m for m in MEDICINES if m in drafted)
+        if drafted := self._drafted_medicine():
+            return drafted
         protocol = self.knowledge.protocol(self.site.protocol.id) if self.site.protocol else None
         return (protocol.medicine,) if protocol else tuple(MEDICINES)
+
+    def _drafted_medicine(self) -> tuple[str, ...]:
+        """The one that is drafted for prevention, which may be another than the protocol's; else none."""
+        drafted = {o.medicine for o in self.thought.orders if o.for_prevention and o.medicine in MEDICINES}
+        one = self.thought.occasion.ppd_order and len(drafted) == 1
+        return tuple(m for m in MEDICINES if m in drafted) if one else ()
 
     # --- why now, data, not found -----------------------------------------------------------------
 
@@ -264,7 +291,7 @@ class _Page:
         block = f"why_{self.thought.occasion.hook.replace('-', '_')}"
         if self.thought.occasion.ppd_order and f"{block}_medicine" in self.standing.why:
             block = f"{block}_medicine"
-        return self.standing.why[block]
+        return self.ordered.why[block]
 
     def _data_used(self, topic: str, card: StandingCard) -> str:
         rows = list(dict.fromkeys(self._rows(topic, card)))
@@ -279,7 +306,7 @@ class _Page:
         if not found:
             return ""
         items = [
-            self.say("not_recognised_item", reference=_pointer(entry), when=self.figures.when(entry))
+            self.say("not_recognised_item", reference=_pointer(entry, self.resources), when=self.figures.when(entry))
             for entry in found[:_MOST_NOT_RECOGNISED]
         ]
         if len(found) > len(items):
@@ -299,8 +326,9 @@ class _Page:
             case "PPDSAFETY":
                 yield from (self._reason_row(t.says, self._reason_value(r), r.evidence) for t, r in self._safety)
         for row in card.shown:
-            if known := [f for fact in row.facts if (f := self.facts[fact]).state is State.PRESENT and f.values]:
-                yield self._shown(row.says, known)
+            known = {fact: f for fact in row.facts if (f := self.facts[fact]).state is State.PRESENT and f.values}
+            if known:
+                yield self._shown(row, known)
 
     def _criterion_rows(self, met: Iterable[Met]) -> Iterator[str]:
         for criterion in met:
@@ -310,24 +338,22 @@ class _Page:
                 fact = self.say("data_rule", id=criterion.row.id, kind=self.standing.kinds[kind], says=reason.says)
                 yield self._reason_row(fact, self._reason_value(reason), reason.evidence)
 
-    def _shown(self, says: str, known: list[Finding]) -> str:
+    def _shown(self, row: Shown, known: Mapping[str, Finding]) -> str:
         """One row for facts that belong together. The oldest date is shown: it is the one that can mislead."""
-        if len(known) == 1:
-            return self._row(says, self.figures.value(known[0]), latest(known[0].evidence))
-        values, units = [self.figures.number(f) for f in known], [self.figures.unit(f) for f in known]
-        joined = (
-            f"{'/'.join(values)} {units[0]}".strip()
-            if len(set(units)) == 1
-            else ", ".join(f"{v} {u}".strip() for v, u in zip(values, units, strict=True))
-        )
-        newest = [entry for f in known if (entry := latest(f.evidence)) is not None]
-        return self._row(says, joined, min(newest, key=sort_key, default=None))
+        if row.names:
+            value = self.numbers.named(dict(zip(row.facts, row.names, strict=True)), known)
+        elif len(row.facts) == 1:
+            value = self.numbers.of(row.facts[0], known[row.facts[0]])
+        else:
+            value = self.numbers.joined(row.facts, known)
+        newest = [entry for f in known.values() if (entry := latest(f.evidence)) is not None]
+        return self._row(row.says, value, min(newest, key=sort_key, default=None))
 
     def _reason_row(self, fact: str, value: str, evidence: tuple[Evidence, ...]) -> str:
         return self._row(fact.replace("|", "/"), value or self.say("data_recorded"), latest(evidence))
 
     def _row(self, fact: str, value: str, entry: Evidence | None) -> str:
-        when, resource = self.figures.when(entry), kind_of_entry(entry)
+        when, resource = self.figures.when(entry), kind_of_entry(entry, self.resources)
         return self.say("data_row", fact=fact, value=value, when=when, resource=resource)
 
     def _rules_from(self) -> str:
@@ -338,7 +364,7 @@ class _Page:
         return self.say("rules_from", list=self._listed(titles, 2) + ".") if titles else ""
 
     def _not_found(self, topic: str) -> str:
-        eligibility = self.thought.eligibility
+        eligibility, block = self.thought.eligibility, "not_found"
         match topic:
             case "KETDATA":
                 items = [self._open_item(open_, full=True) for open_ in eligibility.missing]
@@ -350,9 +376,9 @@ class _Page:
                 screens = self.standing.screen_inputs
                 items = [self._open_item(open_, full=True) for open_ in eligibility.missing if open_.id in screens]
             case _:
-                items = list(self.thought.risk.not_known)
+                block, items = "not_known", list(self.thought.risk.not_known)
         most = len(items) if topic == "KETDATA" else _MOST_LISTED
-        text = [self.say("not_found", list=self._listed(items, most))] if items else []
+        text = [self.say(block, list=self._listed(items, most))] if items else []
         if self.thought.set_aside:
             text.append(self.say("set_aside", number=len(self.thought.set_aside)))
         return "\n\n".join(text)
@@ -366,9 +392,22 @@ class _Page:
         seen = [e for e in open_.last_seen if newest is not None and e.date == newest.date and charted_number(e)]
         if not seen:
             return self.say("not_found_limit", says=says, doubt=doubt, limit=open_.limit)
-        values = "/".join(dict.fromkeys(self.figures.entry(e, unit=e is seen[-1]) for e in seen))
-        last = f"{values} ({self.figures.when(newest)})"
+        last = f"{self._each_by_name(seen)} ({self.figures.when(newest)})"
         return self.say("not_found_last", says=says, doubt=doubt, limit=open_.limit, last=last)
+
+    def _each_by_name(self, entries: Iterable[Evidence]) -> str:
+        """Numbers with their units, and with the name of the fact that each is of, where it has one in the tables."""
+        said = []
+        for entry in entries:
+            name = next((name for fact, name in self._names.items() if entry in self.facts[fact].evidence), "")
+            value = self.figures.entry(entry)
+            said.append(self.say("value_named", name=name, value=value) if name else value)
+        return ", ".join(dict.fromkeys(said))
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        rows = (row for card in self.standing.cards.values() for row in card.shown if row.names)
+        return {fact: name for row in rows for fact, name in zip(row.facts, row.names, strict=True)}
 
     def _listed(self, items: list[str], most: int = _MOST_LISTED) -> str:
         shown = items[:most]
@@ -389,9 +428,11 @@ class _Page:
         return " ".join(text)
 
     def _options(self, card: StandingCard, already: tuple[str, ...]) -> str:
-        if not card.options or not already:
-            return card.options
-        return f"{card.options}\n\n{self.say('already', list='; '.join(already))}"
+        # After a loss no medicine is suggested: neither the protocol's nor another (decision logic section 4.2, R23).
+        options = card.drugless_options if self.bereaved else card.options
+        if not options or not already:
+            return options
+        return f"{options}\n\n{self.say('already', list='; '.join(already))}"
 
     def _by_hand(self, offered: Offered, card: StandingCard) -> str:
         """What this EHR cannot take over with a click; what is ordered already, where no list of options says so."""
@@ -423,11 +464,17 @@ class _Page:
         return "\n".join([self.say("monitoring"), "", *self.standing.watch(self.adds)])
 
     def _start_checklist(self) -> str:
-        as_asked, heading = self.standing.confirm_as, self.say("start_heading")
-        confirm = dict.fromkeys(as_asked.get(open_.id, open_.says) for open_ in self.thought.eligibility.confirm)
-        says = (*confirm, *self._asked_because_of_the_chart())
-        asked = (self.say("start_confirm", says=line) for line in says)
-        return "\n".join([heading, "", *asked, *self.standing.start_lines])
+        """Each line so that a yes lets her have it: what must be known, what may not be so, what can have changed."""
+        eligibility, as_asked = self.thought.eligibility, self.standing.confirm_as
+        known = [as_asked[open_.id] for open_ in eligibility.confirm if open_.id in as_asked]
+        says = dict.fromkeys([*known, *self._asked_because_of_the_chart()])
+        asked = [self.say("start_confirm", says=line) for line in says]
+        # A rule that nobody could answer speaks against the medicine: she has it only if it is not so.
+        asked += [
+            self.say("start_confirm_not", says=open_.says) for open_ in eligibility.confirm if open_.id not in as_asked
+        ]
+        start = self.standing.start(eligibility.modifiers, says)
+        return "\n".join([self.say("start_heading"), "", *asked, *start])
 
     def _asked_because_of_the_chart(self) -> Iterator[str]:
         """Checklist lines that only some charts call for, such as an empty problem list."""
@@ -492,12 +539,12 @@ class _Page:
         return f"{reason.says}: {value}" if value else reason.says
 
     def _reason_value(self, reason: Reason) -> str:
-        return self.figures.value(self.facts[reason.fact])
+        return self.numbers.because_of(reason, self.facts[reason.fact])
 
 
-def _pointer(entry: Evidence) -> str:
+def _pointer(entry: Evidence, resources: Mapping[str, str]) -> str:
     """Where to look: the relative reference, or only the kind of entry when the id is too long to be read."""
-    return escape(entry.reference) if _POINTER.fullmatch(entry.reference) else kind_of_entry(entry)
+    return escape(entry.reference) if _POINTER.fullmatch(entry.reference) else kind_of_entry(entry, resources)
 
 
 def _fitting(summaries: Iterable[Phrase], words: Mapping[str, str]) -> str:

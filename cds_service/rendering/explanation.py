@@ -16,8 +16,9 @@ from cds_service.clinical.facts import Evidence, State
 from cds_service.clinical.risk import Tier
 from cds_service.clinical.weighing import Reason
 from cds_service.knowledge.loader import Knowledge
-from cds_service.rendering.figures import arithmetic
+from cds_service.rendering.figures import Figures, arithmetic, wall_clock
 from cds_service.rendering.wording import Wording
+from cds_service.settings import Site
 
 _CONFIGURATION: Final = {"CFG01": "The site file enables a medicine that is not marketed in its country"}
 _WIDTH: Final = 100
@@ -117,13 +118,14 @@ def as_text(
     cards: Sequence[dict[str, Any]],
     wording: Wording,
     knowledge: Knowledge,
+    site: Site | None = None,
 ) -> str:
     """The same for a person at a terminal, from facts to cards."""
     head = heading(who, wording)
     if consultation is None:
         return f"{head}\n{'=' * len(head)}\n\n{wording.explanation['nothing'].fill({})}\n"
     lines = [head, "=" * len(head)]
-    for title, body in sections(consultation, cards, wording, knowledge, _wrapped):
+    for title, body in sections(consultation, cards, wording, knowledge, _wrapped, site):
         lines += ["", title, "-" * len(title), *body]
     return "\n".join(lines) + "\n"
 
@@ -151,9 +153,16 @@ def sections(
     wording: Wording,
     knowledge: Knowledge,
     fit: Fit = _whole,
+    site: Site | None = None,
 ) -> list[tuple[str, list[str]]]:
-    """The thought by parts, each with its title and its lines; parts with nothing to say are left out."""
-    told = _Told(consultation, cards, wording, knowledge, fit)
+    """
+    The thought by parts, each with its title and its lines; parts with nothing to say are left out.
+
+    Times are those of the `site`, where it names a zone.
+    """
+    now = consultation.facts.now
+    figures = Figures(wording.blocks, wording.units, now, frozenset(), wall_clock(consultation, site, now))
+    told = _Told(consultation, cards, wording, knowledge, fit, figures)
     parts = {
         "where": told.where(),
         "found": told.found(),
@@ -178,6 +187,7 @@ class _Told:
     wording: Wording
     knowledge: Knowledge
     fit: Fit
+    figures: Figures
 
     def say(self, name: str, **words: object) -> str:
         return self.wording.explanation[name].fill(words)
@@ -185,7 +195,7 @@ class _Told:
     def where(self) -> Iterator[str]:
         thought = self.thought
         stage = self.say(f"stage_{_name(thought.occasion.stage)}")
-        yield self.say("where", now=thought.facts.now.isoformat(timespec="minutes"), stage=stage)
+        yield self.say("where", now=self.figures.moment(thought.facts.now), stage=stage)
         yield self.say("order_drafted" if thought.occasion.ppd_order else "no_order_drafted")
 
     def found(self) -> Iterator[str]:
@@ -278,17 +288,24 @@ class _Told:
 
     def _entries(self, evidence: Iterable[Evidence]) -> str:
         """Where it stands: value, unit, date and reference of each entry."""
-        shown = [
-            " ".join(
-                part for part in (e.value, e.unit, e.date and self.say("on", date=e.date), f"[{e.reference}]") if part
-            )
-            for e in evidence
-        ]
+        shown = [" ".join(filter(None, (self._value(e), self._date(e), f"[{e.reference}]"))) for e in evidence]
         text = f": {'; '.join(shown)}" if shown else ""
         return "".join(letter for letter in text if letter.isprintable())  # a terminal obeys control characters
 
+    def _value(self, entry: Evidence) -> str:
+        """Its number and unit, or its word, as people write it; whatever has no words here as it was read."""
+        value, unit = entry.value or "", entry.unit or ""
+        words = self.wording
+        return f"{words.values.get(value, value)} {words.units.get(unit, unit)}".strip()
+
+    def _date(self, entry: Evidence) -> str:
+        """The date without its age: the page is read for a day."""
+        date = self.figures.date_of(entry) or entry.date
+        return self.say("on", date=date) if date else ""
+
     def _plain(self, name: str) -> str:
-        return self.knowledge.says.get(name, name.replace("_", " "))
+        unnamed = self.wording.facts.get(name, name.replace("_", " "))
+        return self.knowledge.says.get(name, unnamed)
 
 
 def _name(value: StrEnum) -> str:

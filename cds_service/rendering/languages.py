@@ -38,7 +38,7 @@ Said = str | tuple[str, ...]
 # What of each row is said to people. Whatever else stands in a row is a code, a number, a name, or a word that is
 # looked for in a chart: a translation cannot touch it. But for the words that are looked for in the text of an order:
 # what we draft in this language, we must be able to read again. There it adds to the English words.
-HEARD: Final = ("bolus", "negations", "per", "diluted_to", "over")
+HEARD: Final = ("bolus", "repeated", "once", "negations", "per", "diluted_to", "over")
 SAID: Final[Mapping[type[Row], tuple[str, ...]]] = {
     shapes.BannedWords: ("words",),
     shapes.ConditionFact: ("says",),
@@ -56,7 +56,7 @@ SAID: Final[Mapping[type[Row], tuple[str, ...]]] = {
     shapes.Source: ("title",),
     shapes.Test: ("says",),
     shapes.TopicRow: ("says",),
-    shapes.TopicTable: ("override_reason",),
+    shapes.TopicTable: ("override_reason", "reason_words"),
     narrative.CheckLine: ("says",),
     narrative.Harm: ("says",),
     narrative.Lactation: ("says",),
@@ -68,8 +68,8 @@ SAID: Final[Mapping[type[Row], tuple[str, ...]]] = {
     narrative.Statement: ("says", "brief"),
     narrative.StatusLine: ("says",),
     narrative.Watch: ("says",),
-    wording.BlockFile: ("block", "explanation", "units"),
-    wording.Shown: ("says",),
+    wording.BlockFile: ("block", "explanation", "units", "resources", "values", "facts"),
+    wording.Shown: ("says", "names"),
     wording.SuggestionWording: ("label", "description", "accompanied"),
     wording.Variant: ("summary", "say"),
 }  # fmt: skip

@@ -21,9 +21,11 @@ from pydantic import ValidationError
 
 from cds_service.clinical.consultation import Encountered, Ordered
 from cds_service.clinical.dosing import Dose
+from cds_service.clinical.eligibility import Met
 from cds_service.clinical.facts import Facts, State
 from cds_service.clinical.moment import Precision
 from cds_service.errors import KnowledgeUnfit
+from cds_service.hooks.request import FHIR_ID
 from cds_service.knowledge.loader import Knowledge
 from cds_service.knowledge.narrative import MEDICINES, Code, FormatCode, OrderTable, ServiceOrder
 from cds_service.knowledge.shapes import Protocol
@@ -41,13 +43,11 @@ _PRIORITY: Final = frozenset({"routine", "urgent", "asap", "stat"})
 # The public Sandbox sends these two as one object each (its code, 2026-03).
 _LISTS: Final = frozenset({"category", "reasonCode"})
 _UNITS_OF_TIME: Final = frozenset({"s", "min", "h", "d", "wk", "mo", "a"})
-# FHIR allows 64 characters; Epic sends ids of up to about 200, and its own id must go back to it unchanged.
-_ID: Final = r"[A-Za-z0-9\-.]{1,255}"
 _TARGETS: Final[Mapping[str, re.Pattern[str]]] = {
-    "subject": re.compile(rf"Patient/{_ID}"),
-    "encounter": re.compile(rf"Encounter/{_ID}"),
+    "subject": re.compile(rf"Patient/{FHIR_ID}"),
+    "encounter": re.compile(rf"Encounter/{FHIR_ID}"),
 }
-_ENTRY: Final = re.compile(rf"[A-Z][A-Za-z]{{2,40}}/{_ID}")
+_ENTRY: Final = re.compile(rf"[A-Z][A-Za-z]{{2,40}}/{FHIR_ID}")
 _REASONS: Final = ("Condition/", "Observation/")
 _ONE_DAY: Final = timedelta(days=1)  # the zones of the birth and of the order may differ
 _LARGEST_QUANTITY: Final = Decimal(1000)
@@ -93,7 +93,11 @@ class ServiceDraft:
 
 @dataclass(frozen=True)
 class OrderSet:
-    """Every order that can be drafted: the medicine by protocol, the others by id. Codes are written "system|code"."""
+    """
+    Every order that can be drafted: the medicine by protocol, the others by id. Codes are written "system|code".
+
+    `start_checks` are the lines of the start checklist, each with the id of its rule; "" where no rule says it.
+    """
 
     table: OrderTable
     start_within_min: int
@@ -102,8 +106,8 @@ class OrderSet:
     service: Mapping[str, ServiceDraft]
     dosage: Phrase
     notes: tuple[Phrase, ...]
-    start_lines: tuple[str, ...]
-    start_notes: tuple[Resource, ...]
+    before_start: Phrase
+    start_checks: tuple[tuple[str, str], ...]
     original: OrderSet | None = None
 
     @classmethod
@@ -118,8 +122,8 @@ class OrderSet:
             service={row.id: _service_draft(row, knowledge) for row in table.service},
             dosage=Phrase(table.medication.dosage_text),
             notes=tuple(Phrase(text) for text in table.medication.notes),
-            start_lines=(lines := _start_lines(knowledge)),
-            start_notes=tuple({"text": Phrase(table.before_start).fill({"says": line})} for line in lines),
+            before_start=Phrase(table.before_start),
+            start_checks=tuple(_start_checks(knowledge)),
             original=cls.of(knowledge.original) if knowledge.original is not None else None,
         )
         if defects := (*_unknown_codes(knowledge), *prepared._defects()):
@@ -199,12 +203,12 @@ class OrderSet:
         }
 
     def service_order(
-        self, draft: ServiceDraft, medicine: str, placed: Placed, watch: Iterable[Resource] = ()
+        self, draft: ServiceDraft, medicine: str, placed: Placed, during: Iterable[Resource] = ()
     ) -> Resource | None:
         """
         Something other than the medicine, or None when its day has passed. Raises SlotError.
 
-        `watch` is noted on what is done during the infusion.
+        `during` is noted on what is done during the infusion.
         """
         row = draft.row
         order = {**draft.skeleton[medicine], **placed.whom, **_pointing(placed.facts, row.because)}
@@ -216,19 +220,33 @@ class OrderSet:
             order |= {"occurrenceDateTime": day} if row.after_days is not None else {"occurrencePeriod": {"end": day}}
         notes = [*draft.notes]
         if row.during_infusion:
-            notes += [*self.start_notes, *watch]
+            notes += during
         return order | {"note": notes} if notes else order
+
+    def start_lines(self, modifiers: Iterable[Met]) -> tuple[str, ...]:
+        """The start checklist. A modifier that is met adds its line, or puts it in the place of another rule's."""
+        asked = [(met.row.instead_of, met.row.start_check) for met in modifiers if met.row.start_check is not None]
+        instead = {id_: line for id_, line in asked if id_ is not None}
+        added = (line for id_, line in asked if id_ is None)
+        return tuple(dict.fromkeys([*(instead.get(id_, line) for id_, line in self.start_checks), *added]))
+
+    def start_notes(self, modifiers: Iterable[Met]) -> tuple[Resource, ...]:
+        """The same, as the notes of an order."""
+        return tuple({"text": self.before_start.fill({"says": line})} for line in self.start_lines(modifiers))
 
     def is_same(self, draft: ServiceDraft, order: Ordered, placed: Placed) -> bool:
         """
         Is this order the same as that draft? By our own words, or by a code, the urgency and the day.
 
         An EPDS on day 42 is none on day 7, and none now. A consult some day is none at once; one at once will do.
+        A blood pressure once a shift is none every five minutes: what has a rhythm is the same by our words alone.
         """
         row = draft.row
         named = self.by_words.get(order.words)
         if named is not None and named.row.id == row.id:
             return True
+        if row.timing is not None:
+            return False
         if draft.codes.isdisjoint(order.codes) or (row.priority != "routine" and not order.urgent):
             return False
         if named is not None and named.row.after_days != row.after_days:
@@ -370,13 +388,12 @@ def _timing(row: ServiceOrder, infusion_min: int | None, ucum: str) -> Resource:
     return {"occurrenceTiming": timing}
 
 
-def _start_lines(knowledge: Knowledge) -> tuple[str, ...]:
-    """The start checklist: what no criterion says, and what each criterion says that can change until the start."""
-    rules = (*knowledge.contraindications.criterion, *knowledge.reviews.criterion)
-    base = [row.says for row in knowledge.orders.start_check if row.only_if is None]
-    lines = dict.fromkeys([*base, *(row.start_check for row in rules if row.start_check)])
-    # A line that another one says in full is left out.
-    return tuple(line for line in lines if not any(line != other and line in other for other in lines))
+def _start_checks(knowledge: Knowledge) -> Iterator[tuple[str, str]]:
+    """What no criterion says, and what each criterion says that can change until the start."""
+    yield from (("", row.says) for row in knowledge.orders.start_check if row.only_if is None)
+    for row in (*knowledge.contraindications.criterion, *knowledge.reviews.criterion):
+        if row.start_check is not None:
+            yield row.id, row.start_check
 
 
 def _concept(codes: Iterable[Code | FormatCode]) -> Resource:

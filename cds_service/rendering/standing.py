@@ -7,12 +7,13 @@ Printers call it standing type. Nothing here has seen a chart.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, get_args
 
 from cds_service.clinical.consultation import Encountered
+from cds_service.clinical.eligibility import Met
 from cds_service.clinical.facts import Doubt
 from cds_service.clinical.risk import Tier
 from cds_service.hooks.response import OverrideReason, Source, Topic
@@ -35,7 +36,7 @@ class StandingCard:
     """
     One topic: its wording, who speaks, the reasons to override it, what its table shows, and what can be chosen.
 
-    `asks` are the parts of its detail that only a chart can fill.
+    `drugless_options` are those without a medicine. `asks` are the parts of its detail that only a chart can fill.
     """
 
     wording: CardWords
@@ -43,6 +44,7 @@ class StandingCard:
     override_reasons: tuple[OverrideReason, ...]
     shown: tuple[Shown, ...]
     options: str
+    drugless_options: str
     asks: tuple[str, ...]
 
 
@@ -100,7 +102,6 @@ class Standing:
             *self._lines("watch_line", (*watched("newborn"), *watched("afterwards"))),
         )
         self._notes_first, self._notes_last = _notes(self._watch_first), _notes(self._watch_last)
-        self.start_lines = self._lines("start_line", self.orders.start_lines)
         self.confirm_as = {row.id: row.confirm_as for row in inputs}
         self.screen_inputs = frozenset(row.id for row in inputs if _SCREENS & set(row.facts))
         self.doubts = {doubt: self._say(f"doubt_{doubt.name.lower()}") for doubt in Doubt}
@@ -138,6 +139,11 @@ class Standing:
         """The same, as the notes of an order."""
         return (*self._notes_first, *_notes(self._lines("watch_line", adds)), *self._notes_last)
 
+    def start(self, modifiers: Iterable[Met], confirmed: Container[str]) -> tuple[str, ...]:
+        """The start checklist, but for what is to be confirmed in the very same words."""
+        lines = (line for line in self.orders.start_lines(modifiers) if line not in confirmed)
+        return self._lines("start_line", lines)
+
     def _say(self, block: str, **words: object) -> str:
         return self._wording.blocks[block].fill(words)
 
@@ -152,22 +158,24 @@ class Standing:
 
     def _card(self, row: TopicRow) -> StandingCard:
         table, wording = self._knowledge.topics, self._wording.cards[row.code]
+        displays = table.displays(row.code)
         return StandingCard(
             wording=wording,
             source=Source(
                 self._say("source_label", site=self._site.name), topic=Topic(row.code, table.topic_system, row.says)
             ),
             override_reasons=tuple(
-                OverrideReason(code, table.override_system, table.override_reason[code])
-                for code in row.override_reasons
+                OverrideReason(code, table.override_system, displays[code]) for code in row.override_reasons
             ),
             shown=tuple(shown for shown in self._wording.shown if row.code in shown.topics),
-            options=self._options(row.code),
+            options=self._options(row.code, ("no drug", "drug", "other drug")),
+            drugless_options=self._options(row.code, ("no drug",)),
             asks=tuple(name for paragraph in wording.detail for name in paragraph.names if name not in self.parts),
         )
 
-    def _options(self, topic: str) -> str:
-        rows = [option for option in self._knowledge.evidence.option if topic in option.topics]
+    def _options(self, topic: str, kinds: Container[str]) -> str:
+        options = self._knowledge.evidence.option
+        rows = [option for option in options if topic in option.topics and option.kind in kinds]
         if not rows:
             return ""
         lines = [

@@ -12,6 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from cds_service.clinical.approval import MEDICINE
 from cds_service.clinical.consultation import Consultation, Encountered
+from cds_service.hooks.request import FHIR_ID
 from cds_service.hooks.response import Action, Suggestion
 from cds_service.rendering.dialects import Dialect
 from cds_service.rendering.orders import Placed, Resource, ServiceDraft, SlotError
@@ -24,7 +25,7 @@ Draft = tuple[Mapping[str, str], Literal["create", "update", "delete"], Resource
 _OURS: Final = uuid5(NAMESPACE_URL, "urn:cds-service").bytes
 # Two bits of the digit after the third stroke say that this is an RFC 9562 UUID.
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
-_DRAFT: Final = re.compile(r"MedicationRequest/[A-Za-z0-9\-.]{1,255}")
+_DRAFT: Final = re.compile(rf"MedicationRequest/{FHIR_ID}")
 # With these, another dosage alone would not make the draft right.
 _NOT_MENDED_BY_DOSAGE: Final = frozenset(
     {"other_medicine", "medicine_unclear", "other_strength", "strength_unclear", "second_order"}
@@ -141,7 +142,7 @@ class Offers:
         if service.sameness in self.offered:
             return []
         self.offered.add(service.sameness)
-        resource = self.standing.orders.service_order(service, self.standing.known, self.placed, self._watch)
+        resource = self.standing.orders.service_order(service, self.standing.known, self.placed, self._during)
         return [(self.standing.words, "create", resource, None)] if resource is not None else []
 
     def _medicine(self) -> list[Draft]:
@@ -182,8 +183,10 @@ class Offers:
                 yield draft
 
     @cached_property
-    def _watch(self) -> tuple[Resource, ...]:
-        return self.standing.watch_notes(self.adds)
+    def _during(self) -> tuple[Resource, ...]:
+        """What the nurse checks before the start, and watches from then on."""
+        before = self.standing.orders.start_notes(self.thought.eligibility.modifiers)
+        return (*before, *self.standing.watch_notes(self.adds))
 
 
 def _with(suggestion: Suggestion, action: Action) -> Suggestion:

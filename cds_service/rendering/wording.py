@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Annotated, Any, Final, TypeVar, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from cds_service.clinical.approval import MEDICINE
 from cds_service.clinical.eligibility import Status
@@ -50,21 +50,28 @@ BLOCKS: Final[Mapping[str, frozenset[str]]] = {
         "data_recorded": "", "data_not_shown": "", "rules_from": "list",
         "when_known": "date age", "when_old": "when", "when_none": "",
         "age_minutes": "number", "age_hours": "number", "age_days": "number", "age_day": "", "age_today": "",
-        "age_future": "",
-        "not_found": "list", "not_found_item": "says doubt", "not_found_limit": "says doubt limit",
-        "not_found_last": "says doubt limit last", "and_more": "number", "set_aside": "number",
+        "age_future": "", "age_years": "number", "age_exact": "span",
+        "span_minutes": "number", "span_hours": "number", "span_days": "number",
+        "value_charted": "value charted", "value_upper_limit": "value limit", "value_at_least": "value",
+        "value_range": "low high", "value_named": "name value", "value_missing": "",
+        "not_found": "list", "not_known": "list", "not_found_item": "says doubt", "not_found_limit": "says doubt limit",
+        "not_found_last": "says doubt limit last", "and_more": "number", "reason_and_more": "reason number",
+        "set_aside": "number",
         "not_recognised": "number list", "not_recognised_item": "reference when", "route_not_understood": "",
         "tier_high": "version", "tier_elevated": "version", "tier_other": "version",
         "group": "says n country outcome", "no_group": "", "context": "list",
         "options_heading": "", "option": "number says", "already": "list", "by_hand": "", "by_hand_line": "says",
         "dose": "approval calculation weight_when strength", "dose_label": "label",
         "monitoring": "", "watch_line": "says", "pause": "says", "stop": "says", "release": "says",
-        "start_heading": "", "start_line": "says", "start_confirm": "says", "lactation": "says", "harms": "says",
+        "start_heading": "", "start_line": "says", "start_confirm": "says", "start_confirm_not": "says",
+        "lactation": "says", "harms": "says",
         "evidence_for": "", "evidence_against": "", "evidence_line": "says", "evidence_link": "says url",
         "evidence_brief": "pro con",
         "status": "says local", "local_protocol": "approval", "no_protocol": "", "not_checked": "list",
-        "calculation": "per_kg weight capped exact dose strength drug_volume total_volume concentration rate duration",
-        "calculation_capped": "cap", "epds_not_known": "",
+        "calculation": (
+            "per_kg weight capped exact rounded dose strength drug_volume total_volume concentration rate duration"
+        ),
+        "calculation_capped": "cap", "calculation_rounded": "dose", "epds_not_known": "",
         **{f"doubt_{doubt.name.lower()}": "" for doubt in Doubt},
         **{f"kind_{kind}": "" for kind in get_args(Kind)},
         **{f"sure_{sure.replace(' ', '_')}": "" for sure in get_args(Sure)},
@@ -121,12 +128,12 @@ def _promise(variants: str, words: str) -> Promise:
 
 PROMISED: Final[Mapping[str, Promise]] = {
     "PPDSAFETY": _promise("answer recorded assessed", "value when"),
-    "KETCONTRA": _promise("ordered offered bereaved", "reason count ids"),
-    "KETORDER": _promise("departs critical", "what drafted expected count"),
+    "KETCONTRA": _promise("ordered offered bereaved bereaved_ordered", "reason count ids"),
+    "KETORDER": _promise("departs critical", "ordered what drafted expected count"),
     "KETREVIEW": _promise("ordered offered bereaved", "reason count ids"),
     "KETNOTIND": _promise("ordered", "epds when epds_from"),
     "KETDATA": _promise("ordered offered failed", "reason count ids"),
-    "KETOPTION": _promise("before_birth after_birth ordered", "epds dose start_within"),
+    "KETOPTION": _promise("before_birth after_birth ordered ordered_other", "ordered epds dose start_within"),
     "KETNOPROTO": _promise("ordered", "epds"),
     "PPDSCREEN": _promise("epds bipolar both discharge", "limit value when"),
     "PPDRISK": _promise("high elevated bereaved", "reason count"),
@@ -138,9 +145,11 @@ DELETE_DRAFT: Final = "delete-draft"
 
 # How long these words can get. Only they may stand in the last form of a summary, which must always fit.
 _WIDTHS: Final[Mapping[str, int]] = {
-    "medicine": 22, "Medicine": 22, "count": 3, "epds": 2, "epds_from": 2, "dose": 6, "start_within": 3, "value": 12,
-    "limit": 30, "day_first": 3, "day_second": 3, "contact_days": 3,
+    "medicine": 22, "Medicine": 22, "ordered": 22, "count": 3, "epds": 2, "epds_from": 2, "dose": 6, "start_within": 3,
+    "value": 12, "limit": 30, "day_first": 3, "day_second": 3, "contact_days": 3,
 }  # fmt: skip
+# The facts that are written as one, with a stroke between them.
+PRESSURE: Final = ("systolic", "diastolic")
 _HTML: Final = re.compile(r"<[A-Za-z/!]|javascript:|&[a-z]+;", re.IGNORECASE)
 
 
@@ -177,11 +186,23 @@ class CardFile(Table):
 
 
 class Shown(Row):
-    """A row of the table of data: its label, the facts that it joins, and the cards that have it."""
+    """
+    A row of the table of data: its label, the facts that it joins, and the cards that have it.
+
+    `names` are what each of several facts is called. Only the two of a blood pressure need none.
+    """
 
     says: Words
     facts: Annotated[tuple[Name, ...], Field(min_length=1)]
+    names: tuple[Words, ...] = ()
     topics: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _each_has_its_name(self) -> Shown:
+        # "84/98/16" beside another row reads as a blood pressure.
+        if len(self.names) != len(self.facts) and (self.names or (len(self.facts) > 1 and self.facts != PRESSURE)):
+            raise ValueError(f"{self.says}: a name is needed for each of its facts")
+        return self
 
 
 class BlockFile(Table):
@@ -190,6 +211,9 @@ class BlockFile(Table):
     block: dict[str, str]
     explanation: dict[str, str]
     units: dict[str, str]
+    resources: dict[str, str]
+    values: dict[str, str]
+    facts: dict[str, str]
     shown: tuple[Shown, ...]
 
 
@@ -244,14 +268,18 @@ class Wording:
     """
     All words of all cards. `reviews_due` says of each file who read it, and when it must be read again.
 
-    `notice` stands under each card of a translated set: who, if anybody, has reviewed the translation. `translation`
-    is the name under which `reviews_due` says the same.
+    `units`, `resources` (FHIR types), `values` and `facts` are what a chart entry is told in: a word that is not there
+    stays as it is. `notice` stands under each card of a translated set: who, if anybody, has reviewed the translation.
+    `translation` is the name under which `reviews_due` says the same.
     """
 
     cards: Mapping[str, Card]
     blocks: Mapping[str, Phrase]
     explanation: Mapping[str, Phrase]
     units: Mapping[str, str]
+    resources: Mapping[str, str]
+    values: Mapping[str, str]
+    facts: Mapping[str, str]
     shown: tuple[Shown, ...]
     reviews_due: Mapping[str, Reviewed]
     notice: str = ""
@@ -349,6 +377,9 @@ def prepared(files: CardFiles, notice: str = "", translation: tuple[str, Reviewe
         blocks={name: Phrase(text) for name, text in files.blocks.block.items()},
         explanation={name: Phrase(text) for name, text in files.blocks.explanation.items()},
         units=files.blocks.units,
+        resources=files.blocks.resources,
+        values=files.blocks.values,
+        facts=files.blocks.facts,
         shown=files.blocks.shown,
         reviews_due={
             **{f"cards/{name}": table.reviewed for name, table in named.items()},
@@ -440,10 +471,21 @@ def _block_defects(file: BlockFile, knowledge: Knowledge | None, banned: _Banned
                 missing = sorted(promised[name] - _named(text))
                 yield from (f"{where}: {name}: it does not say: {word}" for word in missing)
             yield from (f"{where}: {name}: {line}" for line in _unfit_words(text, banned.anywhere))
+    yield from _entry_word_defects(file, banned, where)
     for row in file.shown:
         yield from (f"{where}: {row.says}: no such topic: {topic}" for topic in row.topics if topic not in PROMISED)
         if knowledge is not None:
             yield from (f"{where}: {row.says}: no such fact: {f}" for f in row.facts if f not in knowledge.says)
+
+
+def _entry_word_defects(file: BlockFile, banned: _Banned, where: str) -> Iterator[str]:
+    """What chart entries are told in stands between the strokes of a table, and nothing is filled into it."""
+    for table in (file.resources, file.values, file.facts):
+        for name, text in table.items():
+            yield from (f"{where}: {name}: {line}" for line in _holes(text, frozenset()))
+            yield from (f"{where}: {name}: {line}" for line in _unfit_words(text, banned.anywhere))
+            if not text or "|" in text:
+                yield f"{where}: {name}: no word for a table"
 
 
 def _card_defects(card: CardFile, knowledge: Knowledge | None, banned: _Banned) -> Iterator[str]:

@@ -138,9 +138,10 @@ def think(
     set_aside: tuple[str, ...] = (),
     configuration: tuple[str, ...] = (),
     not_recognised: tuple[Evidence, ...] = (),
+    tables: Knowledge | None = None,
 ) -> Consultation:
-    """Facts thought through to the plan, with the tables as they are."""
-    tables = knowledge()
+    """Facts thought through to the plan, with the tables as they are; `tables` are those of another language."""
+    tables = tables or knowledge()
     protocol = tables.protocol(site.protocol.id) if site.protocol and not configuration else None
     ppd_order = draft is not None
     risk = assess(facts, tables.risk)

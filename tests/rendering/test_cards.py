@@ -208,11 +208,11 @@ def test_the_dose_on_the_card_the_suggestion_and_the_draft_agree():
     draft = next(s for s in card["suggestions"] if "resource" in s["actions"][0]
                  and s["actions"][0]["resource"]["resourceType"] == "MedicationRequest")  # fmt: skip
     resource = draft["actions"][0]["resource"]
-    assert "14.0 mg" in card["summary"]
-    assert "14.0 mg" in draft["label"]
+    assert "14 mg" in card["summary"]
+    assert "14 mg" in draft["label"]
     assert "2.8 mL of 5 mg/mL" in draft["actions"][0]["description"]
-    assert resource["dosageInstruction"][0]["doseAndRate"][0]["doseQuantity"]["value"] == Decimal("14.0")
-    assert "0.2 mg/kg × 72.4 kg = 14.48 mg, rounded down to 14.0 mg" in card["detail"]
+    assert resource["dosageInstruction"][0]["doseAndRate"][0]["doseQuantity"]["value"] == Decimal(14)
+    assert "0.2 mg/kg × 72.4 kg = 14.48 mg, rounded down to 14 mg" in card["detail"]
 
 
 def test_only_the_two_eligible_states_offer_a_medicine():
@@ -237,19 +237,63 @@ def test_a_drafted_order_gets_no_second_one_and_a_contraindicated_one_can_be_rem
     assert not [a for s in written("contraindicated")[0]["suggestions"] for a in s["actions"] if a["type"] == "delete"]
 
 
+def offered_beside(*already: Ordered) -> tuple[str, str]:
+    """All that is offered while these are ordered, and what the first card says."""
+    cards = write(think(woman(), already=already), WHO, knowledge(), wording(), SITE)
+    actions = [action for card in cards for one in card.get("suggestions", ()) for action in one["actions"]]
+    return " ".join(action["description"] for action in actions), cards[0]["detail"]
+
+
 def test_nothing_is_offered_that_is_ordered_already():
-    counselling = "http://snomed.info/sct|306226009"
-    oximetry = "http://snomed.info/sct|252465000"
-    cards = write(
-        think(woman(), already=(Ordered(frozenset({counselling})), Ordered(frozenset({oximetry})))),
-        WHO,
-        knowledge(),
-        wording(),
-        SITE,
+    oximetry = "continuous pulse oximetry and heart rate (ecg): "
+    oximetry += "during the esketamine infusion and until she leaves observation"
+    offered, says = offered_beside(
+        Ordered(frozenset({"http://snomed.info/sct|306226009"})), Ordered(frozenset(), words=oximetry)
     )
-    labels = [s["label"] for card in cards for s in card.get("suggestions", ())]
-    assert not [label for label in labels if "counselling" in label or "oximetry" in label]
-    assert "Already ordered, not offered again: Counselling referral" in cards[0]["detail"]
+
+    assert "counselling" not in offered
+    assert "oximetry" not in offered.replace("Needs continuous oximetry", "")
+    assert "Already drafted or ordered, not offered again: Counselling referral" in says
+
+
+@pytest.mark.parametrize(("code", "drafts"), [("252465000", "pulse oximetry"), ("135840009", "every 5 min during")])
+def test_a_spot_check_under_the_same_code_is_not_the_monitoring_of_an_infusion(code, drafts):
+    """Blood pressure once a shift has the code of blood pressure every five minutes."""
+    offered, says = offered_beside(Ordered(frozenset({f"http://snomed.info/sct|{code}"}), words="once per shift"))
+
+    assert (
+        f"Draft order: {'continuous ' if code == '252465000' else 'blood pressure and breathing rate '}{drafts}"
+        in offered
+    )
+    assert "not offered again" not in says
+
+
+def test_the_order_is_called_what_it_is_and_the_dose_what_the_protocol_has():
+    """Ketamine is drafted where the protocol has esketamine."""
+    other = Departure("medicine", "another medicine", "esketamine", "ketamine")
+    thought = think(woman(), draft=replace(DRAFT, medicine="ketamine"), departures=(other,))
+
+    order, option = write(thought, WHO, knowledge(), wording(), SITE)
+
+    assert order["summary"] == "Check the ketamine draft: medicine ketamine, protocol: esketamine"
+    assert "An order of ketamine to prevent" in order["detail"]
+    assert option["summary"].startswith("Check before signing: ketamine is drafted, the protocol has esketamine 14")
+    assert "A dose is never converted from one to the other." in option["detail"]
+    assert "Compare the draft with the dose below" not in option["detail"]
+
+
+def test_of_several_gaps_the_summary_names_one_and_counts_the_rest():
+    assert written("data missing")[0]["summary"].endswith("missing 2: blood pressure, both values (too old); 1 more")
+
+
+def test_of_several_reasons_the_summary_names_one_and_counts_the_rest():
+    one = write(think(woman(ketamine_allergy=recorded("a"))), WHO, knowledge(), wording(), SITE)[0]
+    two = write(
+        think(woman(ketamine_allergy=recorded("a"), pre_eclampsia=recorded("b"))), WHO, knowledge(), wording(), SITE
+    )[0]
+
+    assert "more" not in one["summary"]
+    assert two["summary"].endswith("; 1 more")
 
 
 def test_two_cards_of_one_answer_offer_the_same_order_once():
@@ -274,7 +318,7 @@ def test_what_must_be_confirmed_becomes_a_line_of_the_checklist():
 
 def test_what_is_missing_is_named_with_its_limit_and_the_last_value():
     detail = written("data missing")[0]["detail"]
-    assert "last seen 118 mmHg (⚠ old: 2026-05-14 05:20, 4 h ago)" in detail
+    assert "last seen 118 mmHg (⚠ old: 2026-05-14 05:20, 4 h 10 min ago)" in detail
     assert "allergy list (not received" in detail
 
 
@@ -323,7 +367,7 @@ def test_a_follow_up_day_that_has_passed_is_not_offered():
     assert labels == ["Refer to counselling"]
 
 
-NOT_RECOGNISED = "**Medicines not recognised, so not checked here:"
+NOT_RECOGNISED = "**Medicines or problems not recognised, so not checked here:"
 
 
 def test_medicines_that_nobody_recognised_are_counted_and_three_are_pointed_at():
@@ -370,7 +414,7 @@ def test_a_route_that_nobody_understands_is_called_so():
         return card["summary"], card["detail"]
 
     summary, detail = shown(draft)
-    assert "route not understood, protocol intravenous" in summary
+    assert "route not understood, protocol: intravenous" in summary
     assert "| route | not understood | intravenous |" in detail
     assert "another route" in shown(replace(draft, unreadable=frozenset()))[0]
 
@@ -435,7 +479,7 @@ def test_the_ketamine_card_carries_its_weak_evidence_label_and_its_country():
     card = written("eligible, ketamine")[0]
     assert "weak evidence" in card["detail"]
     assert "schedule III" in block(card, "**Status.**")
-    assert "36.0 mg" in card["summary"]
+    assert "36 mg" in card["summary"]
     assert "esketamine" not in card["summary"]
 
 

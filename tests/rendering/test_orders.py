@@ -49,10 +49,10 @@ def test_the_medicine_is_one_infusion_that_a_pump_and_a_person_can_follow():
     assert dosage["timing"]["repeat"] == {"count": 1, "duration": 40, "durationUnit": "min"}
     assert dosage["route"]["coding"][0]["code"] == "47625008"
     (rate,) = dosage["doseAndRate"]
-    assert (rate["doseQuantity"]["value"], rate["doseQuantity"]["code"]) == (Decimal("14.0"), "mg")
+    assert (rate["doseQuantity"]["value"], rate["doseQuantity"]["code"]) == (Decimal(14), "mg")
     assert (rate["rateQuantity"]["value"], rate["rateQuantity"]["code"]) == (Decimal(30), "mL/h")
     assert dosage["maxDosePerAdministration"] == rate["doseQuantity"]
-    assert "14.0 mg = 2.8 mL of esketamine 5 mg/mL, plus 17.2 mL of sodium chloride 0.9 %" in dosage["text"]
+    assert "14 mg = 2.8 mL of esketamine 5 mg/mL, plus 17.2 mL of sodium chloride 0.9 %" in dosage["text"]
     assert "at 30 mL/h over 40 min" in dosage["text"]
     assert "No bolus" in dosage["text"]
     assert order["dispenseRequest"]["validityPeriod"] == {
