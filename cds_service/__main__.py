@@ -6,8 +6,8 @@ import ipaddress
 import os
 import sys
 import webbrowser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Timer
@@ -31,7 +31,6 @@ from cds_service.starting import advisor_at
 
 if TYPE_CHECKING:
     from cds_service.bookkeeping import Books
-    from cds_service.explanations import Explanations
 
 app = typer.Typer(
     name="cds-service",
@@ -84,8 +83,9 @@ def serve(
         _stop(f"--insecure listens on loopback only: {host} could be reached from elsewhere.")
     from cds_service.events import Event, log_to, tell
     from cds_service.telemetry import fit_to_trace, tracing
-    from cds_service.web.opening import opened_for, opened_to_all
-    from cds_service.web.server import serve as listen
+    from cds_service.web.opening import opening_for, opening_to_all
+    from cds_service.web.server import listen, url_of
+    from cds_service.web.server import serve as answer
 
     settings = Settings.from_environment()
     if not insecure:
@@ -94,18 +94,28 @@ def serve(
     if tenants is not None and port == 0 and settings.public_base_url is None:
         _stop("--port 0 with --tenants needs CDS_PUBLIC_BASE_URL: tokens are for an address that is known beforehand.")
     if tenants is not None:
-        opening = opened_for(tenants, settings, _now, production=not insecure, here=f"http://{host}:{port}")
+        opening = opening_for(tenants, settings, _now, production=not insecure)
     else:
-        opening = opened_to_all(_site(site), settings, _now, fhir_servers=tuple(fhir_server or ()))
-    if insecure:
-        typer.echo("For this machine only" + (": nobody has to say who they are." if tenants is None else "."))
-    log_to(sys.stderr)
-    mode = "development" if insecure else "production"
-    tell(Event.STARTED, version=__version__, mode=mode, tenants=opening.tenants)
-    shown = f"CDS Hooks at {settings.public_base_url or '{url}'}/cds-services"
-    shared = opening.shared
-    with tracing(os.environ) as traced, opening.running() as app:
-        listen(traced(app), host, port, announce=shown, opened=_reached_at(shared.explanations), load=shared.load)
+        opening = opening_to_all(_site(site), settings, _now, fhir_servers=tuple(fhir_server or ()))
+    # Whatever has refused the start so far has changed nothing. The stores are opened last.
+    with ExitStack() as until_left:
+        listening = until_left.enter_context(listen(host, port))
+        until_left.callback(log_to(sys.stderr))
+        opened = until_left.enter_context(opening(url_of(host, listening)))
+        traced = until_left.enter_context(tracing(os.environ))
+        if insecure:
+            typer.echo("For this machine only" + (": nobody has to say who they are." if tenants is None else "."))
+        mode = "development" if insecure else "production"
+        tell(Event.STARTED, version=__version__, mode=mode, tenants=opened.tenants)
+        answer(
+            traced(opened.app),
+            host,
+            port,
+            announce=f"CDS Hooks at {settings.public_base_url or '{url}'}/cds-services",
+            listening=listening,
+            hung_up=opened.look_soon,
+            load=opened.shared.load,
+        )
 
 
 # The public CDS Hooks Sandbox calls services from the browser.
@@ -128,15 +138,18 @@ def demo(
     from cds_service.settings import Terms
     from cds_service.web.app import create_app
     from cds_service.web.demo import Demo, demo_site
-    from cds_service.web.server import serve as listen
+    from cds_service.web.server import listen, url_of
+    from cds_service.web.server import serve as answer
 
     explanations, records = Explanations.in_memory(""), Records.in_memory()
     memory = Memory(records.trail, Pseudonyms(os.urandom(32)), Terms())
     advisor = advisor_at(demo_site(language), _now, explanations=explanations, memory=memory)
-    if browser and port:
-        Timer(1.0, webbrowser.open, (f"http://{host}:{port}/demo",)).start()
-    app = create_app(advisor, demo=Demo(_now), records=records, origins=(_SANDBOX,))
-    listen(app, host, port, announce="Demonstration at {url}/demo  (Ctrl-C to stop)", opened=_reached_at(explanations))
+    with listen(host, port) as listening:
+        explanations.base = url = url_of(host, listening)
+        if browser:
+            Timer(1.0, webbrowser.open, (f"{url}/demo",)).start()
+        app = create_app(advisor, demo=Demo(_now), records=records, origins=(_SANDBOX,))
+        answer(app, host, port, announce="Demonstration at {url}/demo  (Ctrl-C to stop)", listening=listening)
 
 
 @app.command()
@@ -487,18 +500,12 @@ def _site(path: Path | None) -> Site:
     return DEFAULT_SITE if path is None else Site.from_file(path)
 
 
-def _reached_at(explanations: Explanations | None) -> Callable[[str], None]:
-    """Links lead to the public address; without one, to where the service listens."""
-
-    def opened(url: str) -> None:
-        if explanations is not None:
-            explanations.base = explanations.base or url
-
-    return opened
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+# Around anything else no weeks could be counted: the calendar of this program ends with the years 1 and 9999.
+_YEARS: Final = range(1900, 2200)
 
 
 def _instant(text: str, option: str, code: int = 1) -> datetime:
@@ -508,6 +515,8 @@ def _instant(text: str, option: str, code: int = 1) -> datetime:
         instant = None
     if instant is None or instant.tzinfo is None:
         _stop(f"{option} {text}: not an instant with a zone, such as 2026-11-23T12:00:00Z.", code)
+    if instant.year not in _YEARS:
+        _stop(f"{option} {text}: not within the years {_YEARS[0]} to {_YEARS[-1]}.", code)
     return instant
 
 

@@ -29,8 +29,8 @@ class Books:
 
 
 def verify(settings: Settings, head: Head | None) -> Books:
-    """Whether the whole trail is as it was written. Raises SiteUnfit, StoreUnavailable."""
-    with closing(Records.at(settings.database, make=False)) as records:
+    """Whether the whole trail is as it was written. Writes nothing. Raises SiteUnfit, StoreUnavailable."""
+    with closing(Records.to_read(settings.database)) as records:
         found = records.trail.verify(head)
     if found.fault is not None:
         return Books((), f"The audit trail is broken: {found.fault}.")
@@ -39,8 +39,8 @@ def verify(settings: Settings, head: Head | None) -> Books:
 
 
 def export(settings: Settings, format_: str, since: datetime | None) -> Iterator[str]:
-    """The rows since then, or all of them, a line each. Raises SiteUnfit, StoreUnavailable."""
-    with closing(Records.at(settings.database, make=False)) as records:
+    """The rows since then, or all of them, a line each. Writes nothing. Raises SiteUnfit, StoreUnavailable."""
+    with closing(Records.to_read(settings.database)) as records:
         yield from FORMATS[format_](records.trail.entries(since=since))
 
 

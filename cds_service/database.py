@@ -9,8 +9,9 @@ for the database answers no hook.
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
@@ -29,6 +30,8 @@ from cds_service.events import Event, tell
 _READS: Final = "reads_only"
 _MAY_WAIT: Final = "may_wait"
 _FOR_EVER: Final = -1
+# Whoever asks whether calls can be answered waits no longer for a writer; a call waits for the database's patience.
+_TRIAL_SECONDS: Final = 2
 
 
 class Database:
@@ -38,14 +41,23 @@ class Database:
         self._engine = engine
         self._in_no_hurry = engine.execution_options(**{_MAY_WAIT: True})  # the same connections
         self.is_postgresql: Final = engine.dialect.name == "postgresql"
-        self._writing: AbstractContextManager[None] = nullcontext() if self.is_postgresql else _Turn(patience_seconds)
+        self._patience_seconds = patience_seconds
+        self._writing: AbstractContextManager[None] = nullcontext()
+        self._trying: AbstractContextManager[None] = nullcontext()
+        if not self.is_postgresql:
+            turn = Lock()
+            self._writing, self._trying = _Turn(turn, patience_seconds), _Turn(turn, _TRIAL_SECONDS)
         # A database in memory has one connection, which threads must share.
         self._reading = self._writing if isinstance(engine.pool, StaticPool) else nullcontext()
 
     @classmethod
-    def at(cls, place: str, setting: str, patience_seconds: int, *, make: bool = True) -> Database:
+    def at(
+        cls, place: str, setting: str, patience_seconds: int, *, make: bool = True, reads_only: bool = False
+    ) -> Database:
         """
         At a path (SQLite) or a URL (`postgresql://…`, `sqlite:///…`). A file that is not there is made, or refused.
+
+        `reads_only`: nothing is made, and nothing can be written, whoever may.
 
         Raises SiteUnfit, which names the `setting` that holds the place, and never repeats the place: a URL may hold a
         password. `patience_seconds`: how long one statement may take, and one writer wait for another.
@@ -57,10 +69,13 @@ class Database:
             if url.drivername not in {"sqlite", "postgresql+psycopg"}:
                 raise SiteUnfit(f"{setting}: neither a path nor a sqlite or postgresql URL")
             if url.drivername != "sqlite":
-                return cls(_postgresql(url, patience_seconds))
+                return cls(_postgresql(url, patience_seconds, reads_only=reads_only))
             if url.database in {None, "", ":memory:"}:
                 return cls.in_memory()
-            return cls(_file(Path(url.database or ""), setting, patience_seconds, make=make), patience_seconds)
+            path = Path(url.database or "").absolute()
+            if reads_only:
+                return cls(_file_to_read(path, setting, patience_seconds), patience_seconds)
+            return cls(_file(path, setting, patience_seconds, make=make), patience_seconds)
         except (ArgumentError, NoSuchModuleError, ValueError):
             raise SiteUnfit(f"{setting}: neither a path nor a sqlite or postgresql URL") from None
         except ImportError:
@@ -92,13 +107,31 @@ class Database:
         with self._reading, self._engine.connect() as connection, connection.execution_options(**options).begin():
             yield connection
 
-    def is_there(self) -> bool:
-        """Whether it can be read now."""
+    def is_there(self, write: Callable[[Connection], None]) -> bool:
+        """
+        Whether it can be read and written now. Whoever writes is waited for, though not for long.
+
+        `write` touches as much as a call does, and changes nothing in the end. Only a file is written to, and nobody
+        waits for its disk: that there is no room shows when all of that is committed, and not before.
+        """
         try:
-            with self.snapshot() as connection:
-                connection.execute(text("SELECT 1"))
+            return self._server_takes_writes() if self.is_postgresql else self._file_takes(write)
         except SQLAlchemyError:
             return False
+
+    def _server_takes_writes(self) -> bool:
+        """A standby answers and takes none, and so does one that was set to read only. Its disk is not looked at."""
+        with self._engine.begin() as connection:
+            return bool(connection.execute(text("SHOW transaction_read_only")).scalar() == "off")
+
+    def _file_takes(self, write: Callable[[Connection], None]) -> bool:
+        with self._trying, self._in_no_hurry.connect() as connection:
+            _run(connection, f"PRAGMA busy_timeout={1_000 * _TRIAL_SECONDS}")
+            try:
+                with connection.begin():
+                    write(connection)
+            finally:
+                _run(connection, f"PRAGMA busy_timeout={1_000 * self._patience_seconds}")
         return True
 
     def one_at_a_time(self, connection: Connection, what: str) -> None:
@@ -160,8 +193,8 @@ class _Turn:
     SQLite would let them try again at odd moments, and now and then one of eight waited for seconds.
     """
 
-    def __init__(self, patience_seconds: int) -> None:
-        self._lock = Lock()
+    def __init__(self, lock: Lock, patience_seconds: int) -> None:
+        self._lock = lock
         self._patience_seconds = patience_seconds
 
     def __enter__(self) -> None:
@@ -187,7 +220,7 @@ def or_unavailable(store: str, what: str, again: str = "send it again later") ->
 # --- PostgreSQL -------------------------------------------------------------------------------------
 
 
-def _postgresql(url: URL, patience_seconds: int) -> Engine:
+def _postgresql(url: URL, patience_seconds: int, *, reads_only: bool) -> Engine:
     patience = {"connect_timeout": patience_seconds, "tcp_user_timeout": 1_000 * patience_seconds}
     engine = create_engine(
         url,
@@ -201,6 +234,8 @@ def _postgresql(url: URL, patience_seconds: int) -> Engine:
 
     def impatient(connection: Any, _record: object) -> None:
         connection.execute(f"SET statement_timeout = '{patience_seconds}s'")
+        if reads_only:
+            connection.execute("SET default_transaction_read_only = on")
         connection.commit()
 
     event.listen(engine, "connect", impatient)
@@ -211,35 +246,65 @@ def _postgresql(url: URL, patience_seconds: int) -> Engine:
 
 
 def _file(path: Path, setting: str, patience_seconds: int, *, make: bool) -> Engine:
-    """
-    Made now, and readable for its owner alone: comments may be in it. Later it is only opened.
-
-    A file that was removed still takes writes from whoever has it open, and they are gone. Another in its place would
-    meet the write-ahead log of the first. So before each use it is looked for, and nothing else is opened or written.
-    """
-    path = path.absolute()
+    """Made now, and readable for its owner alone: comments may be in it. Later it is only opened."""
     if not make and not path.exists():
         raise SiteUnfit(f"{setting}: there is no database")
     try:
         path.touch(mode=0o600)
     except OSError:
         raise SiteUnfit(f"{setting}: the database cannot be opened and written") from None
+
+    def connect() -> sqlite3.Connection:
+        return _connected(path, "mode=rw", patience_seconds)
+
+    return _as_sqlite(_over(path, connect, patience_seconds))
+
+
+def _file_to_read(path: Path, setting: str, patience_seconds: int) -> Engine:
+    """
+    As it is, also where this user may write nothing.
+
+    SQLite makes a log beside what it reads, if there is none. Whoever may not write the file shall leave no log there:
+    its owner could not use it. Without a log nobody has the file open, and so it does not change.
+    """
+    if not path.exists():
+        raise SiteUnfit(f"{setting}: there is no database")
+
+    def connect() -> sqlite3.Connection:
+        at_rest = not Path(f"{path}-wal").exists()
+        may_write = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        how = "mode=ro&immutable=1" if at_rest and not may_write else "mode=ro"
+        return _connected(path, how, patience_seconds)
+
+    return _as_sqlite(_over(path, connect, patience_seconds), reads_only=True)
+
+
+def _connected(path: Path, how: str, patience_seconds: int) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=patience_seconds, check_same_thread=False)
+
+
+def _over(path: Path, connect: Callable[[], sqlite3.Connection], patience_seconds: int) -> Engine:
+    """
+    Connections to this very file.
+
+    A file that was removed still takes writes from whoever has it open, and they are gone. Another in its place would
+    meet the write-ahead log of the first. So before each use it is looked for, and nothing else is opened or written.
+    """
     opened = _identity(path)
 
     def look(*_: object) -> None:
         if opened is None or _identity(path) != opened:
             raise sqlite3.OperationalError("the file is no longer there")
 
-    def connect() -> sqlite3.Connection:
+    def connect_to_it() -> sqlite3.Connection:
         look()
-        address = f"{path.as_uri()}?mode=rw"
-        return sqlite3.connect(address, uri=True, timeout=patience_seconds, check_same_thread=False)
+        return connect()
 
     engine = create_engine(
-        "sqlite://", creator=connect, poolclass=QueuePool, pool_timeout=patience_seconds, hide_parameters=True
+        "sqlite://", creator=connect_to_it, poolclass=QueuePool, pool_timeout=patience_seconds, hide_parameters=True
     )
     event.listen(engine, "checkout", look)
-    return _as_sqlite(engine)
+    return engine
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -250,9 +315,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _as_sqlite(engine: Engine) -> Engine:
+def _as_sqlite(engine: Engine, *, reads_only: bool = False) -> Engine:
     """A write-ahead log; no commit returns before it is on the disk, or as `_begin` says; we say when one begins."""
-    event.listen(engine, "connect", _durable)
+    event.listen(engine, "connect", _ours)
+    if not reads_only:
+        event.listen(engine, "connect", _durable)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -267,9 +334,12 @@ def _begin(connection: Connection) -> None:
     _run(connection, "BEGIN IMMEDIATE")
 
 
-def _durable(connection: sqlite3.Connection, _record: object) -> None:
+def _ours(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # or sqlite3 begins transactions as it likes, and none around a schema change
     connection.text_factory = _text
+
+
+def _durable(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
 
 

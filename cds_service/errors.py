@@ -97,8 +97,13 @@ class ChartUnavailable(ServiceError):
 
 
 class StoreUnavailable(ServiceError):
-    """The database cannot be had now. What was sent has not been kept, and should be sent again."""
+    """
+    The database cannot be had now. What was sent has not been kept, and should be sent again.
 
+    `tenant` is who asked, for our log, where that had been verified by then.
+    """
+
+    tenant: str | None = None
     status = 503
     code = "transient"
 

@@ -1,4 +1,4 @@
-"""What a hospital decides for itself: the site file, read once into a frozen object."""
+"""What a hospital decides in its site file, and what its operator sets in the environment: each read once."""
 
 from __future__ import annotations
 
@@ -137,7 +137,8 @@ class Site(BaseModel):
     """
     A site file (TOML). Unknown keys are refused.
 
-    `time_zone` is the IANA zone in which a date without a zone is read; without it, the zone of the clock (UTC).
+    `time_zone` is the IANA zone in which a date without a zone is read, and whose time of day is shown. Without it,
+    the first is the zone of the clock (UTC), and a time of day is shown as it was written.
     `language` is the one that the cards are written in, a folder in `cards/`; "en" is English.
     `tighten` names D rows that this site blocks on although the table lets them be confirmed. `terminology` is a
     folder of the operator's with FHIR ValueSet expansions (SNOMED CT needs a licence).
@@ -295,9 +296,9 @@ class Settings:
     The environment, read once.
 
     `CDS_CORS_ORIGINS`: the origins, with commas between them, of browser clients that may call the services.
-    `CDS_DATABASE`: a path (SQLite) or a URL (PostgreSQL) where feedback is kept. `CDS_EXPLANATION_KEY`: with it the
-    thought behind each card is kept for a day, encrypted, at `CDS_EXPLANATIONS` (a path or a URL), and cards link to
-    it.
+    `CDS_DATABASE`: a path (SQLite) or a URL (PostgreSQL) where audit, feedback and spent tokens are kept.
+    `CDS_EXPLANATION_KEY`: with it the thought behind each card is kept for a day, encrypted, at `CDS_EXPLANATIONS` (a
+    path or a URL), and cards link to it.
     `CDS_AUDIT_KEY`: 32 bytes in URL-safe base64, under which the audit names patients and users.
     `CDS_METRICS_TOKEN`: who may read /metrics. `CDS_INSIGHTS_TOKEN`, or `CDS_INSIGHTS_OIDC_ISSUER` with `…_CLIENT_ID`,
     `…_CLIENT_SECRET` and `…_ALLOW`: who may read /insights. `CDS_PUBLIC_BASE_URL`: how callers reach us, and what

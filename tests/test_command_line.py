@@ -21,6 +21,7 @@ import typer
 from conftest import NOON, AdvisorOf
 from ehr import request_for
 from encoding import Json, read_cases
+from werkzeug.test import Client
 
 from cds_service import __version__
 from cds_service.__main__ import app, main
@@ -190,7 +191,7 @@ def test_evaluate_tells_a_person_what_was_found_and_why(
     done = run("evaluate", "-", "--site", site(), *AT_NOON, stdin=as_ndjson(requests).encode())
 
     assert done.code == 0
-    for words in ("eligible-conditional", "contraindicated", "14.0 mg", "EPDS", "KETOPTION"):
+    for words in ("eligible-conditional", "contraindicated", "esketamine 14 mg", "EPDS", "KETOPTION"):
         assert words in done.out
 
 
@@ -274,6 +275,15 @@ def test_a_time_without_its_zone_is_refused_in_one_line(instant: str, requests: 
 
     assert "--now" in complaint
     assert "zone" in complaint
+
+
+@pytest.mark.parametrize("instant", ["1900-01-01T00:00:00+14:00", "2199-12-31T23:59:59-12:00"])
+def test_at_the_ends_of_the_years_that_are_taken_every_call_is_answered(
+    instant: str, requests: list[Json], run: Run
+) -> None:
+    done = run("evaluate", "-", "--json", "--now", instant, stdin=as_ndjson(requests).encode())
+
+    assert (done.code, len(done.answers)) == (0, len(requests))
 
 
 def test_the_time_decides(requests: list[Json], site: Callable[..., Path], run: Run) -> None:
@@ -462,6 +472,7 @@ WRONG_USES: list[tuple[str, int, str]] = [
     ("check --knowledge FOLDER/site.toml", REFUSED, "no such folder"),
     ("check --cards FOLDER/nothing", REFUSED, "--cards FOLDER/nothing: no such folder"),
     ("check --now yesterday", REFUSED, "--now yesterday: not an instant with a zone"),
+    ("check --now 1899-12-31T23:59:59Z", REFUSED, "--now 1899-12-31T23:59:59Z: not within the years 1900 to 2199"),
     # doctor
     ("doctor --site FOLDER/site.toml --tenants FOLDER/bad.toml", MISTYPED, "leave out --site"),
     ("doctor --port x", MISTYPED, "'--port'"),
@@ -479,6 +490,8 @@ WRONG_USES: list[tuple[str, int, str]] = [
     ("evaluate FOLDER/empty", REFUSED, "empty: Is a directory"),
     ("evaluate FOLDER/good.json --site FOLDER/nothing.toml", REFUSED, "nothing.toml: cannot be read"),
     ("evaluate FOLDER/good.json --now 2026-11-23", REFUSED, "not an instant with a zone"),
+    ("evaluate FOLDER/good.json --now 0001-01-01T00:00:00Z", REFUSED, "not within the years 1900 to 2199"),
+    ("evaluate FOLDER/good.json --now 9999-12-31T23:59:59Z", REFUSED, "not within the years 1900 to 2199"),
     ("evaluate FOLDER/good.json --patient anna", REFUSED, "--patient needs --fhir-server"),
     ("evaluate FOLDER/good.json --hook order-sign", REFUSED, "--hook needs --fhir-server"),
     ("evaluate FOLDER/good.json --order caesarean", REFUSED, "--order needs --fhir-server"),
@@ -519,10 +532,10 @@ WRONG_USES: list[tuple[str, int, str]] = [
 
 # The same, with something in the environment that cannot be used.
 WRONG_SETTINGS: list[tuple[str, str, str, str]] = [
-    (DATABASE, "FOLDER/empty", "serve --insecure", "CDS_DATABASE: the database cannot be opened and written"),
-    (DATABASE, "FOLDER/nothing/records.sqlite3", "serve --insecure", "CDS_DATABASE: the database cannot be opened"),
-    (DATABASE, "mysql://db/cds", "serve --insecure", "CDS_DATABASE: neither a path nor"),
-    (DATABASE, "FOLDER/site.toml", "audit verify", "CDS_DATABASE: the database cannot be opened and written"),
+    (DATABASE, "FOLDER/empty", "serve --insecure --port 0", "CDS_DATABASE: the database cannot be opened and written"),
+    (DATABASE, "FOLDER/nothing/r.sqlite3", "serve --insecure --port 0", "CDS_DATABASE: the database cannot be opened"),
+    (DATABASE, "mysql://db/cds", "serve --insecure --port 0", "CDS_DATABASE: neither a path nor"),
+    (DATABASE, "FOLDER/site.toml", "audit verify", "CDS_DATABASE: the database cannot be opened and read"),
     ("CDS_EXPLANATION_KEY", "secret", "serve --insecure", "CDS_EXPLANATION_KEY: not 32 bytes"),
     ("CDS_AUDIT_KEY", "secret", "audit export", "CDS_AUDIT_KEY: not 32 bytes"),
     ("CDS_METRICS_TOKEN", "short", "serve --insecure", "CDS_METRICS_TOKEN: not 16 to 256 characters"),
@@ -615,6 +628,106 @@ def test_a_wrong_setting_is_one_plain_line(
     assert words in said
 
 
+# ---- A start that is refused leaves everything as it was: the version before may have to run again
+
+TENANTS = """
+[[tenant]]
+id = "north"
+issuer = "https://north.example.org"
+jwks = "https://north.example.org/keys"
+site = "site.toml"
+"""
+SERVE = "serve --tenants FOLDER/tenants.toml --port 0"
+OTHERS_SIGNATURE = 'review = {by = ["A", "B"], on = 2026-11-01, knowledge = "sha256:0123456789ab"}\n'
+# What is typed, how the files and the environment differ from ones that are fit, and words of the one line.
+REFUSED_STARTS: list[tuple[str, str, dict[str, str], str]] = [
+    ("no tenants file", "serve --tenants FOLDER/nothing.toml --port 0", {}, "nothing.toml: cannot be read"),
+    ("a defect of the tenants file", SERVE, {"tenants.toml": f"{TENANTS}nonsense = 1"}, "nonsense"),
+    ("an unknown topic", SERVE, {"tenants.toml": f'{TENANTS}off = ["NOSUCH"]'}, "no such topic: NOSUCH"),
+    ("no file of keys", SERVE, {"tenants.toml": TENANTS.replace('jwks = "https:/', 'jwks_file = "')}, "jwks_file"),
+    ("no place of keys", SERVE, {"tenants.toml": TENANTS.replace("org/keys", "org:99999/keys")}, "jwks"),
+    ("a defect of the site file", SERVE, {"site.toml": f"nonsense = 1\n{SITE}"}, "nonsense"),
+    ("a signature under other knowledge", SERVE, {"site.toml": OTHERS_SIGNATURE + SITE}, "review"),
+    ("the same without tenants", "serve --insecure --site FOLDER/site.toml --port 0", {"site.toml": "="}, "not TOML"),
+    ("a key that is none", SERVE, {"CDS_EXPLANATION_KEY": "short"}, "CDS_EXPLANATION_KEY: not 32 bytes"),
+    ("a port that is taken", SERVE.replace("--port 0", "--port TAKEN"), {}, "Address already in use"),
+    ("a host that nobody knows", f"{SERVE} --host nowhere.invalid", {}, "Cannot listen on nowhere.invalid port 0"),
+]
+
+
+@pytest.mark.parametrize(
+    ("line", "changes", "words"), [row[1:] for row in REFUSED_STARTS], ids=[row[0] for row in REFUSED_STARTS]
+)
+def test_a_start_that_is_refused_touches_no_database_and_makes_no_file(
+    line: str,
+    changes: dict[str, str],
+    words: str,
+    *,
+    refused: Callable[[str], Done],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (tmp_path / "tenants.toml").write_text(TENANTS)
+    (tmp_path / "site.toml").write_text(SITE)
+    of_an_earlier_version(tmp_path / "records.sqlite3")
+    production(monkeypatch, tmp_path)
+    for name, value in changes.items():
+        if name.startswith("CDS_"):
+            monkeypatch.setenv(name, value)
+        else:
+            (tmp_path / name).write_text(value)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = refused(line.replace("FOLDER", str(tmp_path)).replace("TAKEN", str(taken.getsockname()[1])))
+
+    assert done.code == 1
+    (said,) = done.err.splitlines()
+    assert words in said
+    assert done.out == ""
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.usefixtures("refused")
+def test_a_start_that_succeeds_brings_the_database_up_to_date_and_says_only_then_that_it_has_started(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The counterpart, and the order in the log: keys that cannot be fetched at start are told and counted."""
+    (tmp_path / "tenants.toml").write_text(TENANTS.replace("https://north.example.org/keys", "http://127.0.0.1:9/keys"))
+    (tmp_path / "site.toml").write_text(SITE)
+    of_an_earlier_version(tmp_path / "records.sqlite3")
+    production(monkeypatch, tmp_path)
+    counted: list[str] = []
+
+    def at_once(app: Any, *_: Any, **__: Any) -> None:
+        bearer = {"HTTP_AUTHORIZATION": "Bearer " + "m" * 20}
+        counted.extend(Client(app).get("/metrics", environ_overrides=bearer).get_data(as_text=True).splitlines())
+
+    monkeypatch.setattr("cds_service.web.server.serve", at_once)
+    done = run(*f"{SERVE} --insecure".replace("FOLDER", str(tmp_path)).split())
+
+    assert [json.loads(line)["event"] for line in done.err.splitlines()] == ["knowledge", "keys_unavailable", "started"]
+    assert 'jwks_refresh_total{outcome="unavailable"} 1.0' in counted
+    with closing(sqlite3.connect(tmp_path / "records.sqlite3")) as database:
+        assert database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+
+
+def of_an_earlier_version(place: Path) -> None:
+    """A database whose tables this version would bring up to date."""
+    with closing(sqlite3.connect(place)) as database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        database.commit()
+
+
+def production(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Settings with which the service starts, and keeps everything in this folder."""
+    monkeypatch.setenv(DATABASE, str(folder / "records.sqlite3"))
+    monkeypatch.setenv("CDS_PUBLIC_BASE_URL", "https://cds.example.org")
+    monkeypatch.setenv("CDS_AUDIT_KEY", "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=")
+    monkeypatch.setenv("CDS_EXPLANATIONS", str(folder / "explanations.sqlite3"))
+    monkeypatch.setenv("CDS_EXPLANATION_KEY", "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI=")
+    monkeypatch.setenv("CDS_METRICS_TOKEN", "m" * 20)
+
+
 def test_a_database_that_somebody_holds_is_one_plain_line(
     refused: Callable[[str], Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -625,7 +738,7 @@ def test_a_database_that_somebody_holds_is_one_plain_line(
     with closing(sqlite3.connect(place)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
 
-        done = refused("audit verify")
+        done = refused("audit prune --older-than 9d --yes")
 
     assert (done.code, done.out) == (1, "")
     assert done.err == "CDS_DATABASE: the database cannot be opened and written\n"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -84,6 +86,18 @@ def topics(cards: list[Json]) -> list[str]:
 
 
 # ---- What is written down
+
+
+def test_a_call_that_is_named_like_a_patient_has_a_stand_in_that_nobody_finds_by_trying(ward: Any) -> None:
+    name = "Jane Doe 1994-02-01"
+    north, south = ward(ELIGIBLE), ward(ELIGIBLE, tenant="south")
+    for one in (north, north, south):
+        one.ask(ELIGIBLE, {**one.request(ELIGIBLE), "hookInstance": name})
+
+    first, again, elsewhere = (row["hook_instance"] for row in north.rows)
+    assert re.fullmatch(r"opaque-[0-9a-f]{16}", first)
+    assert again == first != elsewhere
+    assert first.removeprefix("opaque-") not in hashlib.sha256(name.encode()).hexdigest()
 
 
 def test_a_row_says_who_asked_and_what_was_advised_in_no_word_of_the_chart(ward: Any) -> None:

@@ -1,1 +1,1 @@
-"""The CDS Hooks wire format: what a request and an answer look like. Shapes without behaviour."""
+"""The CDS Hooks wire format: requests and feedback taken apart, answers put together, and what counts as JSON."""

@@ -19,6 +19,7 @@ MOST_ITEMS: Final = 1_000
 _LONGEST_ID: Final = 256
 _LONGEST_COMMENT: Final = 10_000
 _MOST_ACCEPTED: Final = 50
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _CODE: Final = re.compile(r"[!-~]{1,256}")
 _OUTCOMES: Final = ("accepted", "overridden")
 # Epic sends `overrideReasons`, and the parts of a reason as extensions (fhir.epic.com, CDS Hooks tutorial).
@@ -44,7 +45,8 @@ class Item:
     """
     One outcome of one card, or of one suggestion on it.
 
-    `card` and `suggestion` are as sent: not every EHR sends back the uuid that it got. `at` is None when the EHR gave
+    `card` and `suggestion` are as sent, since not every EHR sends back the uuid that it got; but a UUID is in lower
+    case, as ours are (RFC 9562: whoever reads one takes either case). `at` is None when the EHR gave
     no time that can be read.
     """
 
@@ -67,7 +69,7 @@ def parse_feedback(body: Any) -> tuple[tuple[Item, ...], tuple[Refused, ...]]:
     """
     What can be kept, and what cannot, of `{"feedback": [...]}`. An item with several suggestions gives one for each.
 
-    Raises RequestUnreadable (400; 413 above 1,000 items) when nothing can be kept.
+    Raises RequestUnreadable (400; 413 above 1,000 items, or as many outcomes in all) when nothing can be kept.
     """
     if not isinstance(body, dict):
         raise RequestUnreadable("the body is not an object")
@@ -85,6 +87,8 @@ def parse_feedback(body: Any) -> tuple[tuple[Item, ...], tuple[Refused, ...]]:
             kept.extend(_items(item))
         except _Unfit as unfit:
             refused.append(Refused(number, str(unfit)))
+        if len(kept) > MOST_ITEMS:  # each is a row, and whoever else writes waits for all of them
+            raise RequestUnreadable(f"feedback has more than {MOST_ITEMS} outcomes", status=413)
     if not kept:
         first = refused[0]
         raise RequestUnreadable(f"feedback has no item that can be kept: feedback[{first.item}]: {first.because}")
@@ -129,7 +133,7 @@ def _id(value: Any, name: str) -> str:
         raise _Unfit(f"{name} is missing")
     if len(value) > _LONGEST_ID or not value.isprintable():
         raise _Unfit(f"{name} is longer than {_LONGEST_ID} characters, or holds one that cannot be printed")
-    return value
+    return value.lower() if _UUID.fullmatch(value) else value
 
 
 def _instant(text: Any) -> datetime | None:

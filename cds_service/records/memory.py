@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from cds_service.clinical.consultation import Consultation, Encountered
 from cds_service.records.pseudonyms import Pseudonyms
-from cds_service.records.trail import Entry, Trail
+from cds_service.records.trail import UUID, Entry, Trail
 from cds_service.settings import Terms
 
 # Within this long an order without a stated reason is taken for what was offered (decision logic, section 6).
@@ -49,7 +49,7 @@ class Memory:
                 user=self._name(who.user) if who.user else None,
                 service=who.service_id,
                 hook=who.hook,
-                hook_instance=who.hook_instance,
+                hook_instance=self._call(who.hook_instance),
                 patient=self._name(who.patient),
                 knowledge=knowledge,
                 mode="shadow" if self._terms.shadow else "live",
@@ -65,6 +65,12 @@ class Memory:
         """Was the medicine offered for this patient within a day? Raises StoreUnavailable."""
         since = now - _OFFER_STANDS_FOR
         return self._trail.offered(self._terms.tenant, self._name(who.patient), _OFFER, since)
+
+    def _call(self, hook_instance: str) -> str:
+        """A caller may choose it, and might choose a name: what is no UUID gets a stand-in, always the same one."""
+        if UUID.fullmatch(hook_instance):
+            return hook_instance
+        return f"opaque-{self._name(f'hookInstance {hook_instance}')[:16]}"
 
     def _name(self, reference: str) -> str:
         return self._pseudonyms.of(self._terms.tenant, reference)

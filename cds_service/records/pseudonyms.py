@@ -26,4 +26,4 @@ class Pseudonyms:
     def of(self, tenant: str, text: str) -> str:
         """32 hexadecimal digits, always the same for the same tenant and text."""
         tenants_own = hmac.digest(self._key, tenant.encode(), "sha256")
-        return hmac.digest(tenants_own, text.encode(), "sha256").hex()[:32]
+        return hmac.digest(tenants_own, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]

@@ -7,8 +7,8 @@ it: whoever can write the database and knows this file can forge the whole chain
 last row, its head, are to be noted elsewhere now and then: each hundredth goes to the log. `verify` finds whether a
 trail still holds that row.
 
-No patient is in it. Patients and users are pseudonyms, and every other text is one of ours: what is not gets refused,
-or a stand-in.
+No patient is in it. Patients and users are pseudonyms, a caller's own text has a stand-in, and every other text is one
+of ours: what is not gets refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _TOLD_EVERY: Final = 100
 _PRUNED_AT_ONCE: Final = 10_000  # a writer waits meanwhile
 _PATIENCE_SECONDS: Final = 60  # for a prune, which nobody waits for at a bedside
 _LISTS: Final = ("criteria", "topics", "cards")
-_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_CALL: Final = re.compile(rf"{UUID.pattern}|opaque-[0-9a-f]{{16}}")
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
 _ID: Final = re.compile(r"[!-~]{1,64}")
 _HEAD: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
@@ -47,10 +48,10 @@ class Entry:
     """
     One call and what came of it.
 
-    `user` and `patient` are pseudonyms of the tenant's. `hook_instance` is as the caller sent it. `knowledge` is the
-    hash of the knowledge. In `shadow` mode nothing was shown. `status` is that of the eligibility. `criteria` are the
-    ids of those that were met and of the inputs that were missing or are to be confirmed, `topics` those of the cards,
-    and `cards` their uuids.
+    `user` and `patient` are pseudonyms of the tenant's. `hook_instance` is the caller's UUID, or `opaque-` and 16
+    digits that stand for whatever else it sent. `knowledge` is the hash of the knowledge. In `shadow` mode nothing was
+    shown. `status` is that of the eligibility. `criteria` are the ids of those that were met and of the inputs that
+    were missing or are to be confirmed, `topics` those of the cards, and `cards` their uuids.
 
     Raises ValueError for what may not be in the records: a mistake in this program, never in a chart.
     """
@@ -76,6 +77,8 @@ class Entry:
             raise ValueError("at: without a zone")
         if not all(_PSEUDONYM.fullmatch(one) for one in (self.patient, self.user) if one is not None):
             raise ValueError("user, patient: not a pseudonym")
+        if not _CALL.fullmatch(self.hook_instance):
+            raise ValueError("hook_instance: neither a UUID nor a stand-in")
         if not all(_ID.fullmatch(one) for name in _LISTS for one in getattr(self, name)):
             raise ValueError(f"{', '.join(_LISTS)}: not an id")
 
@@ -228,7 +231,7 @@ def audit_row(entry: Entry, previous: Head) -> dict[str, Any]:
         "user_pseudonym": entry.user,
         "service": entry.service,
         "hook": entry.hook,
-        "hook_instance": _without_words(entry.hook_instance),
+        "hook_instance": entry.hook_instance,
         "patient_pseudonym": entry.patient,
         "knowledge": entry.knowledge,
         "mode": entry.mode,
@@ -259,13 +262,6 @@ def _listed(row: Mapping[Any, Any]) -> dict[str, Any]:
 def _instant(at: datetime) -> str:
     """In UTC and to the microsecond, always of the same length: later instants are later in the alphabet."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _without_words(hook_instance: str) -> str:
-    """A caller may choose it, and might choose a name."""
-    if _UUID.fullmatch(hook_instance):
-        return hook_instance
-    return f"opaque-{hashlib.sha256(hook_instance.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 # --- the chain --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 import time
@@ -9,8 +10,9 @@ import uuid
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, abort, g, request
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
@@ -37,6 +39,7 @@ from cds_service.web.feedback import take_feedback
 from cds_service.web.house import House
 from cds_service.web.insights import insights_at
 from cds_service.web.metrics import Metrics, metrics_at
+from cds_service.web.reloading import KEPT_BACK
 
 if TYPE_CHECKING:
     from cds_service.records import Records
@@ -72,6 +75,8 @@ def create_app(
     app.logger.addFilter(_without_traceback)
     app.register_error_handler(Exception, _explain)
     app.after_request(_harden)
+    if house.trust is None:
+        app.before_request(_only_by_a_name_of_this_machine)
     app.register_blueprint(_services(house, records, load))
     app.register_blueprint(_health(house, records))
     app.register_blueprint(specification_pages())
@@ -98,6 +103,24 @@ class _Door(Flask):
 
     def log_exception(self, exc_info: Any) -> None:
         tell(Event.UNEXPECTED, error=exc_info[0].__name__, place=place_of(exc_info[1]))
+
+
+def _only_by_a_name_of_this_machine() -> None:
+    """
+    Where nobody has to say who they are, a page of a stranger's must not ask through the developer's browser.
+
+    It could if its own name led to this machine (DNS rebinding). The Host would be that name.
+    """
+    if not _is_this_machine(request.headers.get("Host", "")):
+        abort(403)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
@@ -159,6 +182,10 @@ def _desk(house: House, load: Load | None) -> Callable[[_View], _View]:
                     response = view(advisor, **named)
             except Exception as error:  # told here, where it is known whose call it was
                 response = _explain(error)
+                if response.status_code == 503:
+                    g.outcome = "unavailable"
+                if isinstance(error, StoreUnavailable):
+                    tenant = tenant or error.tenant
             service = service_id if service_id in _HOOKS else None
             with about(tenant=tenant):
                 tell(
@@ -179,10 +206,10 @@ def _desk(house: House, load: Load | None) -> Callable[[_View], _View]:
 
 def read_body() -> bytes:
     """The body of the request at hand, once its kind, encoding and size are ones that we take."""
-    kind, options = parse_options_header(request.headers.get("Content-Type"))
-    charset = options.get("charset", "utf-8").lower().replace("-", "").replace("_", "")
-    if kind.lower() not in {"application/json", "application/fhir+json"} or charset != "utf8":
-        raise RequestUnreadable("Content-Type is not application/json or application/fhir+json in UTF-8", status=415)
+    # Whatever charset it names: JSON has none (RFC 8259, 11). Bytes that are not UTF-8 are refused when they are read.
+    kind, _ = parse_options_header(request.headers.get("Content-Type"))
+    if kind.lower() not in {"application/json", "application/fhir+json"}:
+        raise RequestUnreadable("Content-Type is neither application/json nor application/fhir+json", status=415)
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise RequestUnreadable("Content-Encoding is not identity: send the body uncompressed", status=415)
     body = request.get_data(cache=False)
@@ -207,7 +234,7 @@ def _health(house: House, records: Records | None) -> Blueprint:
         if unfit := _why_unfit(house, records):
             return _json({"status": "unavailable", "because": unfit}, 503)
         # Degraded still answers 200: the cards themselves say that nobody has reviewed them.
-        because = _why_degraded(house)
+        because = [*([_KEPT_BACK] if request.environ.get(KEPT_BACK) else []), *_why_degraded(house)]
         return _json({"status": "degraded", "because": because} if because else {"status": "ready"})
 
     @health.get("/version")
@@ -235,6 +262,7 @@ def _why_unfit(house: House, records: Records | None) -> list[str]:
 
 _NO_STORE: Final = "The database cannot be had."
 _NO_KEYS: Final = "No keys can be had by which callers are known."
+_KEPT_BACK: Final = "A changed tenants file has defects; an older one is in force."
 
 
 def _reviewed(advisor: Advisor) -> bool:
@@ -309,6 +337,7 @@ _RETRY_AFTER: Final[dict[type[Exception], str]] = {StoreUnavailable: "30", Overl
 _TOO_LARGE: Final = f"the body is larger than {MOST_BYTES} bytes"
 _HTTP: Final = {
     400: ("structure", "The HTTP request is not well formed."),
+    403: ("forbidden", "Here nobody has to say who they are: call localhost, 127.0.0.1 or [::1], by no other name."),
     404: ("not-found", "There is nothing at this address. Discovery is at /cds-services."),
     405: ("not-supported", "This address does not take this method."),
     413: ("structure", _TOO_LARGE),

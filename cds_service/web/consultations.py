@@ -18,8 +18,13 @@ _PAGE_POLICY: Final = "default-src 'none'; style-src 'self'; img-src 'self'; bas
 
 def consultations(explanations: Explanations, clock: Callable[[], datetime]) -> Blueprint:
     """GET /consultations/{id}. Whoever has the link may read, until it expires by this clock."""
+    # Beside the page: a proxy lets in /consultations, and not /docs.
     pages = Blueprint(
-        "consultations", __name__, static_folder="static", static_url_path="/docs/static", template_folder="templates"
+        "consultations",
+        __name__,
+        static_folder="static",
+        static_url_path="/consultations/static",
+        template_folder="templates",
     )
 
     @pages.get("/consultations/<id_>")

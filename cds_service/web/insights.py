@@ -359,6 +359,7 @@ def _add_signing_in(blueprint: Blueprint, door: Door, provider: Provider | None)
         return door.forget(door.begin(_shown("insights_signed_in.html"), "provider"))
 
 
+_COME_AGAIN_SECONDS: Final = "5"
 _WHY: Final = {
     403: "You have not been let in. Ask whoever runs this service whether you are on the list, and try again.",
     503: "The sign-in service cannot be reached now. Try again later.",
@@ -371,6 +372,8 @@ def _sign_in(door: Door, provider: Provider | None, status: int, why: str = "") 
     page.status_code = status
     if status == 401:
         page.headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        page.headers["Retry-After"] = _COME_AGAIN_SECONDS
     return page
 
 

@@ -93,6 +93,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
+        self._kept_back = Gauge(
+            "tenants_file_kept_back",
+            "1 while a changed tenants file, or one that it names, has defects and an older one is in force.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._hears: Final[Mapping[Event, Callable[[Mapping[str, Any]], None]]] = {
             Event.CALL: self._call,
             Event.CARD_RETURNED: self._card,
@@ -104,6 +110,8 @@ class Metrics:
             Event.KEYS_REJECTED: lambda _: self._keys.labels("rejected").inc(),
             Event.CALLER_REFUSED: lambda told: self._refused.labels(_known(told.get("reason"), _REFUSALS)).inc(),
             Event.KNOWLEDGE: self._known_knowledge,
+            Event.TENANTS_KEPT: lambda _: self._kept_back.set(1),
+            Event.TENANTS_RELOADED: lambda _: self._kept_back.set(0),
         }
 
     def hear(self, event: Event, told: Mapping[str, Any]) -> None:

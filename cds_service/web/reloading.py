@@ -16,13 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cds_service.errors import KnowledgeUnfit, SiteUnfit
-from cds_service.events import Event, tell
+from cds_service.events import Event, place_of, tell
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # A kill switch must act within a minute; reading a few small files costs nothing.
 LOOK_EVERY_SECONDS: Final = 2.0
+# How often it is built in a row while its files go on changing. What is newer still waits for the next look.
+_BUILDS_IN_A_ROW: Final = 3
+# Where a request finds out whether a changed file is kept back.
+KEPT_BACK: Final = "cds_service.kept_back"
+
+_State = tuple[tuple[Path, ...], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +41,47 @@ class Built:
 
 
 class Reloading:
-    """A WSGI application that is built anew when one of its files changes. At start it raises what `build` raises."""
+    """
+    A WSGI application that is built anew when one of its files changes. At start it raises what `build` raises.
 
-    def __init__(self, build: Callable[[], Built]) -> None:
+    `files` are those that it will be built from, as far as that is known beforehand. Each request finds in its
+    environment, under KEPT_BACK, whether an older version is in force since a newer one has defects.
+    """
+
+    def __init__(self, build: Callable[[], Built], files: tuple[Path, ...] = ()) -> None:
         self._build = build
-        self._built = build()
-        self._seen = _fingerprint(self._built.files)
+        self._asked = threading.Event()
+        self._kept_back: tuple[str, ...] | None = None
+        self._built, self._seen = self._fresh(files)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[KEPT_BACK] = self._kept_back is not None
         return self._built.app(environ, start_response)
 
     def look(self) -> bool:
-        """Has anything changed since the last look? Then a new application is built, if it can be. True if it was."""
-        found = _fingerprint(self._built.files)
-        if found == self._seen:
+        """
+        Has anything changed since the last look? Then a new application is built, if it can be. True if it was.
+
+        What was kept back is tried again at each look: it may name a file that has been mended, and only the building
+        knows its name. It is told of once, and again when something else is wrong with it.
+        """
+        if self._kept_back is None and _state(self._built.files) == self._seen:
             return False
-        self._seen = found  # whatever comes of it: a bad file is told of once, not every two seconds
         try:
-            built = self._build()
+            self._built, self._seen = self._fresh(self._built.files)
         except (SiteUnfit, KnowledgeUnfit) as unfit:
-            tell(Event.TENANTS_KEPT, defects=len(unfit.defects))
+            self._keep_back(unfit.defects)
             return False
         except Exception as error:  # a file that was half written, or anything else: the old one goes on
-            tell(Event.UNEXPECTED, error=type(error).__name__)
+            self._keep_back((type(error).__name__, place_of(error)), unexpected=error)
             return False
-        self._built = built
-        self._seen = _fingerprint(built.files)
-        tell(Event.TENANTS_RELOADED, count=built.tenants, hash=self._seen)
+        self._kept_back = None
+        tell(Event.TENANTS_RELOADED, count=self._built.tenants, hash=self._seen[1])
         return True
+
+    def look_soon(self) -> None:
+        """While it is watched: the next look is now."""
+        self._asked.set()
 
     @contextmanager
     def watching(self, every_seconds: float = LOOK_EVERY_SECONDS) -> Iterator[None]:
@@ -70,7 +89,11 @@ class Reloading:
         left = threading.Event()
 
         def watch() -> None:
-            while not left.wait(every_seconds):
+            while True:
+                self._asked.wait(every_seconds)
+                self._asked.clear()
+                if left.is_set():
+                    return
                 self.look()
 
         thread = threading.Thread(target=watch, name="tenants", daemon=True)
@@ -79,7 +102,36 @@ class Reloading:
             yield
         finally:
             left.set()
+            self._asked.set()
             thread.join()
+
+    def _fresh(self, files: tuple[Path, ...]) -> tuple[Built, _State]:
+        """
+        An application of the files as they are now, and how they were before it was built.
+
+        Building takes seconds when somebody's keys hang, and what changes after it was read must not be lost: a
+        protocol that is withdrawn, a key. So the files are looked at before and after, and it is built again while they
+        differ or others are named.
+        """
+        for _ in range(_BUILDS_IN_A_ROW):
+            before = _state(files)
+            built = self._build()
+            files = built.files
+            if _state(files) == before:
+                break
+        return built, before
+
+    def _keep_back(self, defects: tuple[str, ...], unexpected: Exception | None = None) -> None:
+        known, self._kept_back = self._kept_back, defects
+        if defects == known:
+            return
+        if unexpected is not None:
+            tell(Event.UNEXPECTED, error=type(unexpected).__name__, place=place_of(unexpected))
+        tell(Event.TENANTS_KEPT, defects=len(defects) if unexpected is None else None)
+
+
+def _state(files: tuple[Path, ...]) -> _State:
+    return files, _fingerprint(files)
 
 
 def _fingerprint(files: Iterable[Path]) -> str:

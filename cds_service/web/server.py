@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from waitress import wasyncore
 from waitress.server import create_server
@@ -23,6 +23,8 @@ from cds_service.web.load import Load
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+_LEAVE: Final = (signal.SIGTERM, signal.SIGINT)
+_HANG_UP: Final = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()  # Windows has none
 # How long a caller who was already being answered is waited for. Container platforms kill after 30 s.
 _PATIENCE_SECONDS = 20
 # Above this many connections others wait in the backlog of the machine. Each costs a descriptor and a buffer.
@@ -38,17 +40,18 @@ def serve(
     *,
     threads: int = 8,
     announce: str = "Listening at {url}",
-    opened: Callable[[str], None] = lambda _: None,
+    listening: socket.socket | None = None,
+    hung_up: Callable[[], None] = lambda: None,
     load: Load | None = None,
 ) -> None:
     """
     Answers until SIGTERM or SIGINT, then finishes what was begun. A second signal leaves at once.
 
     Port 0 takes any free port; `announce` is printed once callers can really reach it. An address that cannot be had
-    ends the process with one line that says so. `opened` hears the URL before the first call is answered. `load` gets
-    to know how many calls wait for a thread.
+    ends the process with one line that says so, unless it is had already: `listening`, as `listen` returned it.
+    `hung_up` hears of each SIGHUP, which ends nothing. `load` gets to know how many calls wait for a thread.
     """
-    listening = _listen(host, port)
+    listening = listening or listen(host, port)
     # waitress buffers whole bodies. Its cap is above ours, so that a caller just above ours hears an OperationOutcome.
     server: Any = create_server(
         app,
@@ -63,12 +66,14 @@ def serve(
     )
     if load is not None:
         load.waiting = lambda: len(server.task_dispatcher.queue)
-    opened(_url(host, listening))
-    with what_is_there_stays(), _leaving() as asked_to_leave:
-        sys.stdout.write(announce.format(url=_url(host, listening)) + "\n")
+    with what_is_there_stays(), _hearing(*_LEAVE) as asked_to_leave, _hearing(*_HANG_UP) as hangups:
+        sys.stdout.write(announce.format(url=url_of(host, listening)) + "\n")
         sys.stdout.flush()
         while not asked_to_leave:
             _turn(server)
+            if hangups:
+                hangups.clear()
+                hung_up()
         tell(Event.STOPPING, waiting=len(server.task_dispatcher.queue))
         server.del_channel()
         listening.close()
@@ -78,7 +83,8 @@ def serve(
     wasyncore.close_all(server._map)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """From now on this address is ours, and whoever calls waits. If it cannot be had, the process ends with a line."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=1024)
@@ -88,20 +94,21 @@ def _listen(host: str, port: int) -> socket.socket:
         raise SystemExit(f"Cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}.") from None
 
 
-def _url(host: str, listening: socket.socket) -> str:
+def url_of(host: str, listening: socket.socket) -> str:
+    """At which callers reach it, without a slash at its end."""
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{listening.getsockname()[1]}"
 
 
 @contextmanager
-def _leaving() -> Iterator[list[int]]:
-    """The signals heard so far that ask us to leave."""
+def _hearing(*signals: int) -> Iterator[list[int]]:
+    """Those of these signals that were heard so far."""
     heard: list[int] = []
 
     def hear(signum: int, _frame: FrameType | None) -> None:
         heard.append(signum)
 
-    before = {signum: signal.signal(signum, hear) for signum in (signal.SIGTERM, signal.SIGINT)}
+    before = {signum: signal.signal(signum, hear) for signum in signals}
     try:
         yield heard
     finally:

@@ -10,14 +10,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
+import zlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, Protocol
+from threading import Lock, Thread
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from flask import Request, Response
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from cds_service.ehr.wire import Deadline, decoded
 from cds_service.errors import SiteUnfit
 from cds_service.events import Event, tell
 from cds_service.settings import Readers, SignOn
@@ -28,6 +33,7 @@ _COOKIE: Final = "cds-insights"
 _ATTEMPT: Final = "cds-insights-sign-in"
 _BEARER: Final = "Bearer "
 Clock = Callable[[], datetime]
+Said = TypeVar("Said")
 
 
 class Door:
@@ -149,7 +155,9 @@ class Provider(Protocol):
         """Returns when whoever came back may read. Raises NotLetIn."""
 
 
-_SECONDS: Final = 5
+_SECONDS: Final = 5  # for each wait
+_SECONDS_IN_ALL: Final = 10
+_LARGEST: Final = 1_000_000
 _LEEWAY_SECONDS: Final = 60
 # Signatures that only the provider can make: none with a shared secret, and not "none".
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
@@ -161,12 +169,19 @@ class OpenIdProvider:
     OpenID Connect by Authlib: the authorization code flow with PKCE, `state` and `nonce`.
 
     The provider's addresses and keys are asked for each time somebody signs in, which is seldom: so its new keys count
-    at once. `come_back` is our own address for those who have signed in there.
+    at once. `come_back` is our own address for those who have signed in there. `patience` is how long, in seconds, the
+    provider is waited for in all.
+
+    Whoever waits answers no hook meanwhile, and anybody can make us ask. So one at a time is sent to the provider, and
+    one at a time is looked after who comes back: the next hears 503 at once.
     """
 
     sign_on: SignOn
     come_back: str
     clock: Clock = field(repr=False)
+    patience: float = _SECONDS_IN_ALL
+    _leaving: Lock = field(default_factory=Lock, repr=False, compare=False)
+    _returning: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @classmethod
     def of(cls, readers: Readers, clock: Clock) -> OpenIdProvider | None:
@@ -182,6 +197,9 @@ class OpenIdProvider:
         return cls(readers.sign_on, f"{readers.base_url}/insights/oidc/callback", clock)
 
     def begin(self) -> tuple[str, Mapping[str, str]]:
+        return _alone(self._leaving, self._begin, self.patience)
+
+    def _begin(self) -> tuple[str, Mapping[str, str]]:
         with self._session() as session:
             place = self._metadata(session)["authorization_endpoint"]
             noted = {name: secrets.token_urlsafe(32) for name in ("state", "nonce")}
@@ -197,17 +215,20 @@ class OpenIdProvider:
             raise NotLetIn("state")
         if code is None or came_back.get("iss", self.sign_on.issuer) != self.sign_on.issuer:
             raise NotLetIn("provider")  # it refused; or it is another one (RFC 9207)
+        claims = _alone(self._returning, lambda: self._claims(code, noted), self.patience)
+        if not self.sign_on.allowed & _names(claims):
+            raise NotLetIn("not-listed")
+
+    def _claims(self, code: str, noted: Mapping[str, str]) -> Mapping[str, Any]:
         with self._session() as session:
             metadata = self._metadata(session)
             token = self._exchanged(session, metadata, code, noted["verifier"])
-            claims = self._verified(token, self._fetched(session, metadata["jwks_uri"]), noted["nonce"])
-        if not self.sign_on.allowed & _names(claims):
-            raise NotLetIn("not-listed")
+            return self._verified(token, self._fetched(session, metadata["jwks_uri"]), noted["nonce"])
 
     def _session(self) -> Any:
         from authlib.integrations.requests_client import OAuth2Session  # noqa: PLC0415
 
-        return OAuth2Session(
+        session = OAuth2Session(
             self.sign_on.client_id,
             self.sign_on.client_secret,
             scope="openid email profile",
@@ -215,6 +236,10 @@ class OpenIdProvider:
             code_challenge_method="S256",
             default_timeout=_SECONDS,
         )
+        deadline = Deadline(self.patience, time.monotonic)
+        session.headers["Accept-Encoding"] = "gzip"
+        session.hooks["response"].append(lambda response, **_: _read(response, deadline))
+        return session
 
     def _metadata(self, session: Any) -> Mapping[str, Any]:
         """Where everything is at this provider, if it is the one that it says it is (OpenID Connect Discovery, 4.3)."""
@@ -278,6 +303,60 @@ class OpenIdProvider:
             raise NotLetIn("id-token") from None
         found: Mapping[str, Any] = claims
         return found
+
+
+def _alone(turn: Lock, ask: Callable[[], Said], seconds: float) -> Said:
+    """
+    What was asked for, unless somebody else is asking or it takes too long. Raises NotLetIn.
+
+    It runs in a thread of its own: what cannot be cut short, such as a name that is looked up, goes on there without
+    anybody who waits, and nobody else begins till it ends.
+    """
+    if not turn.acquire(blocking=False):
+        raise NotLetIn("provider", 503)
+    answer: Future[Said] = Future()
+    try:
+        Thread(target=_ask, args=(turn, ask, answer), name="sign-in", daemon=True).start()
+    except RuntimeError:  # no thread is to be had
+        turn.release()
+        raise NotLetIn("provider", 503) from None
+    try:
+        return answer.result(timeout=seconds)
+    except TimeoutError:
+        raise NotLetIn("provider", 503) from None
+
+
+def _ask(turn: Lock, ask: Callable[[], Said], answer: Future[Said]) -> None:
+    try:
+        try:
+            said = ask()
+        finally:
+            turn.release()  # before anybody hears the answer, and may ask again
+        answer.set_result(said)
+    except Exception as error:
+        answer.set_exception(error)
+
+
+def _read(response: Any, deadline: Deadline) -> None:
+    """
+    The body, in time and of a size that such an answer may have. `requests` counts each wait anew, and reads all.
+
+    Raises RequestException.
+    """
+    from requests.exceptions import ConnectionError as Broken  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+    body = b""
+    try:
+        for part in decoded(response):
+            body += part
+            if deadline.left() <= 0 or len(body) > _LARGEST:
+                raise Broken
+    except (HTTPError, zlib.error, OSError) as error:
+        raise Broken from error
+    finally:
+        response.close()
+    response._content = body
 
 
 def _names(claims: Mapping[str, Any]) -> frozenset[str]:

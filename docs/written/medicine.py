@@ -20,14 +20,14 @@ def cards() -> str:
     knowledge = load_knowledge()
     topics = knowledge.topics
     indicators = words_for("card", (row.code for row in topics.topic))
-    reasons = topics.override_reason
     services = {service.hook: service.id for service in HOOKS}
 
     def one(row: Any) -> Iterator[str]:
         yield f"## {row.code}"
         yield f"{row.says}."
         shown = ", ".join(f"{code(services[hook])} ({code(hook)})" for hook in row.hooks)
-        aside = "; ".join(f"{reasons[reason]} ({code(reason)})" for reason in row.override_reasons)
+        displays = topics.displays(row.code)
+        aside = "; ".join(f"{displays[reason]} ({code(reason)})" for reason in row.override_reasons)
         told = {"Indicator": indicators[row.code], "Shown at": shown, "Reasons to set it aside": aside}
         yield "\n".join(f"- **{what}:** {words}." for what, words in told.items())
         variants = _card(row.code)["variant"]

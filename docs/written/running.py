@@ -103,8 +103,8 @@ def metrics_page() -> str:
     return page(
         "Metrics",
         "`GET /metrics` counts for Prometheus. With `CDS_METRICS_TOKEN` it answers those who bring that token; without "
-        "it, under `--insecure` only. No label ever holds a word of a chart: whatever is not in a closed list is "
-        "counted as `other`.",
+        "it, under `--insecure` without `--tenants` only, and elsewhere it is 404. No label ever holds a word of a "
+        "chart: whatever is not in a closed list is counted as `other`.",
         table(("Metric", "Says", "Kind", "Labels"), ((code(n), s, k, codes(ls) or "–") for n, k, ls, s in found)),
         "## Labels",
         table(("Label", "Values"), ((code(label), words[label]) for label in labels)),
@@ -138,6 +138,7 @@ def events_page() -> str:
                 for name, kind in KINDS.items()
             ),
         ),
+        "What is at the level `debug` is counted in [`/metrics`](metrics.md) and never written: no setting shows it.",
         'A line with `"event": "library"` comes from a library: its logger\'s name and no more.',
         "## Why a caller was refused",
         "The `reason` of `caller_refused`, and the label of `auth_failures_total`. The caller hears none of this.",
@@ -177,7 +178,9 @@ def addresses() -> str:
         "a page at `/docs`, and as a file at `/openapi.yaml`. The demonstration has some more, below `/demo`.",
         table(("Address", "What it is for", "Statuses", "Who may"), rows),
         "Each answers with and without a slash at its end, and never with a redirect. What is no success has a FHIR "
-        "OperationOutcome for a body: it names what is wrong, and repeats nothing of a chart. A 401 has no body.",
+        "OperationOutcome for a body: it names what is wrong, and repeats nothing of a chart. But a 401 has no body, "
+        "except from `/insights` and `/insights/session`: they answer it with a page to sign in, as `/insights/oidc` "
+        "and what is below it do with 403 and with 503. And `/readyz` says in JSON of its own why it is 503.",
     )
 
 

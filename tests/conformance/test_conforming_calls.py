@@ -197,6 +197,7 @@ def test_what_nobody_knows_changes_nothing(change: Callable[[Json], None], clien
     [
         "application/json",
         "application/json;charset=UTF-8",
+        "application/json; charset=iso-8859-1",
         "application/fhir+json; fhirVersion=4.0",
         "Application/Json",
     ],

@@ -444,7 +444,7 @@ def test_where_a_button_does_one_thing_the_medicine_says_what_it_needs(
     assert len(drafted) == mapped
     (option,) = [card for card in cards if topics([card]) == ["KETOPTION"]]
     for words in [action["description"] for _, action, _ in drafted] or [option["detail"]]:
-        assert "12.0 mg once" in words
+        assert "12 mg once" in words
         assert "Needs continuous oximetry and ECG" in words
 
 

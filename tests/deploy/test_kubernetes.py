@@ -197,6 +197,14 @@ def test_the_world_reaches_what_an_ehr_needs_and_nothing_else() -> None:
     assert f"CDS_PUBLIC_BASE_URL=https://{rule['host']}\n" in (FOLDER / "hospital/settings.env").read_text()
 
 
+def test_the_ingress_writes_down_no_address_and_no_chart() -> None:
+    told = {name.rpartition("/")[2]: value for name, value in kind("Ingress")["metadata"]["annotations"].items()}
+
+    assert told["enable-access-log"] == "false"
+    assert told["client-body-buffer-size"] == told["proxy-body-size"]  # or a body would lie on the disk
+    assert told["proxy-next-upstream"] == "off"
+
+
 def test_the_service_would_take_the_example_of_a_hospital() -> None:
     checked = CliRunner().invoke(app, ["check", "--tenants", str(FOLDER / "hospital/tenants.toml")])
 

@@ -63,4 +63,6 @@ def test_the_proxy_sends_each_call_once_to_the_service_and_keeps_nothing_of_it()
     assert re.search(r"^\s*proxy_max_temp_file_size\s+0;", NGINX, re.MULTILINE)
     sizes = dict(re.findall(r"^\s*(client_\w+_size)\s+(\S+);", NGINX, re.MULTILINE))
     assert sizes["client_body_buffer_size"] == sizes["client_max_body_size"]  # or a body would lie on the disk
+    (explanations,) = re.findall(r"location /consultations \{(.*)\}", NGINX)
+    assert "error_log /dev/null " in explanations  # a request line holds what opens the explanation
     assert re.findall(r"location (\S+)", NGINX) == ["/cds-services", "/consultations", "/"]

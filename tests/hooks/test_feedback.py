@@ -37,6 +37,9 @@ def kept(*items: Any) -> tuple[Item, ...]:
     return found
 
 
+TWENTY_TIMES_FIFTY = [accepted(*[{"id": f"s{s}"} for s in range(50)], card=f"c{c}") for c in range(20)]
+
+
 # ---- What is kept
 
 
@@ -168,6 +171,7 @@ def test_a_bad_item_costs_itself_alone_and_is_named_without_its_values(item: Any
         ({"feedback": []}, "feedback is empty", 400),
         ({"feedback": [{"card": CANARY}]}, "feedback[0]: outcome is neither", 400),
         ({"feedback": [overridden()] * (MOST_ITEMS + 1)}, "more than 1000 items", 413),
+        ({"feedback": [*TWENTY_TIMES_FIFTY, overridden()]}, "more than 1000 outcomes", 413),
     ],
 )
 def test_a_body_of_which_nothing_can_be_kept_is_refused(body: Any, says: str, status: int) -> None:
@@ -178,8 +182,9 @@ def test_a_body_of_which_nothing_can_be_kept_is_refused(body: Any, says: str, st
     assert caught.value.status == status
 
 
-def test_a_thousand_items_are_taken() -> None:
+def test_a_thousand_items_and_a_thousand_outcomes_are_taken() -> None:
     assert len(kept(*[overridden(card=f"c{n}") for n in range(MOST_ITEMS)])) == MOST_ITEMS
+    assert len(kept(*TWENTY_TIMES_FIFTY)) == MOST_ITEMS
 
 
 def test_a_card_id_need_be_no_uuid() -> None:

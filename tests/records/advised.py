@@ -1,4 +1,4 @@
-"""Entries for the audit trail, somebody who tampers with it, and processes that write it."""
+"""Entries for the audit trail, an earlier version of it, somebody who tampers with it, and processes that write it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import Connection, create_engine, text
 
+from cds_service import records
 from cds_service.records import Entry
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -56,6 +60,15 @@ def intruder(place: str) -> Iterator[Connection]:
     with connected(place) as connection:
         disarm(connection)
         yield connection
+
+
+def make_earlier(place: str, version: str) -> None:
+    """A database as an earlier version of the service leaves it: its tables as of that migration, and no more."""
+    earlier = Config()
+    earlier.set_main_option("script_location", str(Path(records.__file__).parent / "migrations"))
+    with connected(place) as connection:
+        earlier.attributes["connection"] = connection
+        command.upgrade(earlier, version)
 
 
 @contextmanager

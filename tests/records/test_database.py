@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -11,16 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from alembic import command
+from advised import make_earlier
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from postgres import make_read_only, shut
 from sqlalchemy import Column, MetaData, String, create_engine, inspect, text
 
-from cds_service import records as records_module
 from cds_service.database import Database
 from cds_service.errors import SiteUnfit, StoreUnavailable
 from cds_service.hooks.feedback import Item, Reason
@@ -92,12 +92,9 @@ def test_the_migrated_schema_is_the_one_the_code_means(place: str) -> None:
 
 
 def test_a_database_of_the_first_version_is_brought_up_to_date_and_keeps_its_rows(place: str) -> None:
+    make_earlier(place, "0001")
     engine = create_engine(_sqlalchemy(place))
-    old = Config()
-    old.set_main_option("script_location", str(Path(records_module.__file__).parent / "migrations"))
     with engine.begin() as connection:
-        old.attributes["connection"] = connection
-        command.upgrade(old, "0001")
         row = {"tenant": "t", "service": "s", "card": "c", "suggestion": "", "outcome": "accepted", "received_at": NOW}
         connection.execute(FEEDBACK.insert(), row)
         assert "audit" not in inspect(connection).get_table_names()
@@ -202,6 +199,71 @@ def test_it_tells_whether_it_can_be_had(tmp_path: Path, new_postgres: Place) -> 
     assert (on_disk.is_there(), on_server.is_there()) == (True, True)
     on_disk.close()
     on_server.close()
+
+
+def test_a_server_that_only_reads_is_not_there(new_postgres: Place) -> None:
+    url = new_postgres()
+    with closing(Records.at(url)) as records:
+        assert records.is_there()
+        make_read_only(url)
+        records.close()  # a connection has its settings from when it was made
+        assert not records.is_there()
+
+
+def test_a_file_that_another_keeps_locked_is_not_there_and_is_soon_said_not_to_be(tmp_path: Path) -> None:
+    with closing(Records.at(str(tmp_path / "f.sqlite3"))) as records:
+        with closing(sqlite3.connect(tmp_path / "f.sqlite3", isolation_level=None)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            assert not records.is_there()
+            assert patience_of(records) == 5_000
+        assert records.is_there()
+
+
+def patience_of(records: Records) -> int:
+    """In milliseconds: how long what is to be written waits, on the very connection that was tried."""
+    with records._database._engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        return int(driver.execute("PRAGMA busy_timeout").fetchone()[0])
+
+
+_FULL = """
+import os, resource, sys
+from advised import entry
+from cds_service.errors import StoreUnavailable
+from cds_service.records import Records
+def takes():
+    try:
+        return bool(records.trail.append(entry()))
+    except StoreUnavailable:
+        return False
+records = Records.at(sys.argv[1])
+print(records.is_there(), takes())
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+room = 3 * 4_120  # for three pages, which is less than a call takes
+resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(sys.argv[1] + "-wal") + room, most))
+print(records.is_there(), takes(), records.is_there())
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+print(records.is_there(), takes())
+"""
+
+
+def test_a_file_that_can_grow_no_more_is_not_there_until_it_can(tmp_path: Path) -> None:
+    """As on a full disk: it can be read, and a transaction can be begun. Only what is committed needs room."""
+    command = [sys.executable, "-c", _FULL, str(tmp_path / "f.sqlite3")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    expected = ["True True", "False False False", "True True"]
+    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
+
+
+def test_asking_whether_it_is_there_leaves_no_row(place: str) -> None:
+    with closing(Records.at(place)) as records:
+        keep(records, overridden())
+        before = records.feedback.all()
+        assert (records.is_there(), records.is_there()) == (True, True)
+        assert records.feedback.all() == before
+        assert records.trail.verify().rows == 0
+        assert records.tokens.spend("", "", NOW, NOW)
 
 
 def test_the_settings_do_not_show_the_password() -> None:

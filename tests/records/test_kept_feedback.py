@@ -176,6 +176,29 @@ def item(card: str = "c1", **more: Any) -> Any:
     return {"card": card, "outcome": "overridden", "outcomeTimestamp": "2026-11-23T12:00:00Z", **more}
 
 
+def accepted(card: str, suggestions: int) -> Any:
+    return {"card": card, "outcome": "accepted", "acceptedSuggestions": [{"id": f"s{n}"} for n in range(suggestions)]}
+
+
+@pytest.mark.parametrize(
+    ("card", "is_ours"),
+    [
+        ("0B5A1F2E-0000-4000-8000-00000000000A", True),
+        ("0b5a1f2e-0000-4000-8000-00000000000a", True),
+        ("0B5A1F2E-0000-4000-8000-00000000000", False),
+    ],
+)
+def test_a_uuid_is_the_same_in_either_case_and_any_other_id_is_as_it_was_sent(
+    door: FlaskClient, records: Records, card: str, is_ours: bool
+) -> None:
+    told = {"card": card, "outcome": "accepted", "acceptedSuggestions": [{"id": card}]}
+    assert door.post(PATH, json=batch(told)).get_json() == {"kept": 1, "repeated": 0}
+    (row,) = records.feedback.all()
+    assert row["card"] == row["suggestion"] == (card.lower() if is_ours else card)
+    again = {**told, "card": card.lower(), "acceptedSuggestions": [{"id": card.lower()}]}
+    assert door.post(PATH, json=batch(again)).get_json()["repeated"] == int(is_ours)
+
+
 @pytest.mark.conforms("B-1", "B-2")
 @pytest.mark.parametrize("path", [PATH, f"{PATH}/"])
 def test_a_batch_with_a_bad_item_a_repeat_and_an_unknown_card(door: FlaskClient, records: Records, path: str) -> None:
@@ -201,6 +224,7 @@ def test_a_batch_with_a_bad_item_a_repeat_and_an_unknown_card(door: FlaskClient,
         (PATH, batch({"card": CANARY}), 400),
         (PATH, [], 400),
         (PATH, batch(*[item()] * 1001), 413),
+        (PATH, batch(*[accepted(f"c{n}", 50) for n in range(20)], item()), 413),
     ],
 )
 def test_a_bad_report_is_an_outcome_that_repeats_nothing(

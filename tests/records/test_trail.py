@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 from advised import ENTRY, NOW, PATIENT, begin, connected, disarm, entry, intruder, writing
 from heard import events
-from hypothesis import given
-from hypothesis import strategies as st
 from postgres import shut
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -120,32 +118,22 @@ def test_an_instant_without_its_zone_does_not_get_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("call", "fit"),
     [
         ("d1577c69-dfbe-44ad-ba6d-3e05e953b2ea", True),
         ("D1577C69-DFBE-74AD-0A6D-3E05E953B2EA", True),
+        ("opaque-0123456789abcdef", True),
+        ("opaque-0123456789abcde", False),
+        ("opaque-0123456789abcdeg", False),
         ("d1577c69-dfbe-44ad-ba6d-3e05e953b2e", False),
         ("d1577c69-dfbe-44ad-ba6d-3e05e953b2ea\n", False),
-        ("d1577c69dfbe44adba6d3e05e953b2ea", False),
-        ("{d1577c69-dfbe-44ad-ba6d-3e05e953b2ea}", False),
         ("Jane Roe", False),
         ("", False),
-        ("\ud800", False),
     ],
 )
-def test_an_id_of_the_callers_own_is_kept_only_if_it_is_a_uuid(sent: str, kept: bool) -> None:
-    records = Records.in_memory()
-    records.trail.append(entry(hook_instance=sent))
-    (row,) = records.trail.entries()
-    opaque = f"opaque-{hashlib.sha256(sent.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-    assert row["hook_instance"] == (sent if kept else opaque)
-
-
-@given(st.text())
-def test_whatever_a_caller_sends_as_its_id_fits_and_holds_no_word(sent: str) -> None:
-    row = audit_row(entry(hook_instance=sent), Head(0, ""))
-    assert len(row["hook_instance"]) <= 36
-    assert set(row["hook_instance"]) <= set("opaque-0123456789abcdefABCDEF")
+def test_no_text_of_the_callers_own_is_a_row(call: str, fit: bool) -> None:
+    with nullcontext() if fit else pytest.raises(ValueError, match="neither a UUID nor a stand-in"):
+        assert audit_row(entry(hook_instance=call), Head(0, ""))["hook_instance"] == call
 
 
 def test_each_hundredth_head_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:

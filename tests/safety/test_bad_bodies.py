@@ -171,8 +171,21 @@ WAYS: list[tuple[str, Json, int]] = [
         (f"as {kind or 'nothing'}", {"content_type": kind}, 415)
         for kind in (
             *("text/plain", "application/x-www-form-urlencoded", "application/xml", "application/fhir+xml"),
-            *("text/json", "", "application/json; charset=utf-16", "application/json; charset=latin-1", "json"),
+            *("text/json", "", "application/xml; charset=utf-8", "text/plain; charset=utf-8", "json"),
             *("multipart/form-data; boundary=x", "application/json-patch+json", "application/cbor"),
+        )
+    ),
+    *(
+        (
+            f"as JSON in {charset}, and it is",
+            {"content_type": f"application/json; charset={charset}", "data": data},
+            400,
+        )
+        for charset, data in (
+            ("utf-16", raw().decode().encode("utf-16")),
+            ("utf-16-le", raw().decode().encode("utf-16-le")),
+            ("utf-32", raw().decode().encode("utf-32")),
+            ("latin-1", raw().replace(b"female", b"f\xe9male")),
         )
     ),
     *(
@@ -229,6 +242,8 @@ def test_a_head_is_refused_without_a_word(door: FlaskClient) -> None:
         "application/json",
         "application/json; charset=utf-8",
         "application/json;charset=UTF-8",
+        "application/json; charset=latin-1",
+        "application/json; charset=utf-16",
         "Application/JSON",
         "application/fhir+json",
         "application/fhir+json; fhirVersion=4.0",
@@ -416,7 +431,7 @@ def port() -> Iterator[int]:
 
 def on_the_wire(headers: str, body: bytes = b"", line: str = f"POST {CHART_REVIEW} HTTP/1.1") -> bytes:
     kind = "Content-Type: application/json\r\n"
-    return f"{line}\r\nHost: x\r\nConnection: close\r\n{kind}{headers}\r\n\r\n".encode("latin-1") + body
+    return f"{line}\r\nHost: localhost\r\nConnection: close\r\n{kind}{headers}\r\n\r\n".encode("latin-1") + body
 
 
 SIZE = len(raw())
@@ -462,7 +477,7 @@ def test_on_the_wire_nothing_makes_it_fail_or_wait(port: int, sent: bytes, may: 
     assert CANARY.encode() not in heard
     assert (int(heard.split()[1]) if heard else None) in may, heard[:200]
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
 
 

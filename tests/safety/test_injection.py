@@ -447,7 +447,7 @@ def test_what_stands_in_a_chart_does_nothing_on_the_page_behind_a_card(position:
         for name, value in attributes:
             assert not name.startswith("on")
             assert CANARY not in str(value)
-            assert name not in ("href", "src") or str(value).startswith("/docs/static/")
+            assert name not in ("href", "src") or str(value).startswith("/consultations/static/")
 
 
 def test_the_page_is_there_for_most_of_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from conftest import NOON
 from ehr import request_for
 from encoding import Case as Vignette
 from encoding import read_cases
+from jwks_server import Asked, JwksServer
 from tokens import (
     BASE,
     CASES,
@@ -61,6 +63,7 @@ class House:
     shared: Shared
     path: Path
     heard: list[tuple[Event, dict[str, Any]]]
+    server: JwksServer
 
     def send(self, authorization: list[str], path: str, body: bytes = b"{}", **headers: str) -> TestResponse:
         """GET discovery, or POST to anything else, with all these Authorization headers."""
@@ -101,7 +104,7 @@ def house_in(folder: Path, knowledge: Knowledge, clock: Any = lambda: NOON) -> I
         shared = Shared(Settings(), clock, records, Pseudonyms(b"k" * 32), None, metrics, Load())
         heard: list[tuple[Event, dict[str, Any]]] = []
         stop = [listen(lambda event, fields: heard.append((event, dict(fields)))), listen(metrics.hear)]
-        yield House(Reloading(Tenancies(path, False, BASE, shared)), parties, shared, path, heard)
+        yield House(Reloading(Tenancies(path, False, BASE, shared)), parties, shared, path, heard, server)
         for end in stop:
             end()
         records.close()
@@ -299,6 +302,37 @@ def test_a_defect_leaves_the_old_file_in_force(own_house: House, defect: str) ->
     assert own_house.call(VIGNETTES["V01"]).status_code == 200
 
 
+def test_while_a_file_is_kept_back_the_operator_can_see_it(own_house: House) -> None:
+    def seen() -> tuple[bool, str]:
+        ready = Client(own_house.app).get("/readyz")
+        assert ready.status_code == 200
+        kept = "A changed tenants file has defects; an older one is in force." in ready.get_json()["because"]
+        (gauge,) = re.findall(r"^tenants_file_kept_back (\S+)$", own_house.shared.metrics.exposition().decode(), re.M)
+        return kept, gauge
+
+    assert seen() == (False, "0.0")
+    own_house.edit('id = "every"', 'id = "every"\nnonsense = 1')
+    assert seen() == (True, "1.0")
+    own_house.edit("\nnonsense = 1", "")
+    assert seen() == (False, "0.0")
+
+
+def test_a_protocol_that_is_withdrawn_while_another_change_is_taken_up_is_offered_no_more(own_house: House) -> None:
+    site = own_house.path.parent / "site.toml"
+
+    def meanwhile(asked: Asked) -> None:
+        site.write_text(SITE.partition("[protocol]")[0])
+        asked.send(b"{}", 503)
+
+    own_house.server.quirk = meanwhile
+    assert own_house.edit('id = "every"\n', 'id = "every"\nprivate_addresses = true\n'), "its keys are fetched anew"
+
+    assert site.read_text() != SITE
+    assert not own_house.app.look()
+    cards = own_house.call(VIGNETTES["V01"]).get_json()["cards"]
+    assert [card["source"]["topic"]["code"] for card in cards] == ["PPDRISK"]
+
+
 def test_a_change_of_a_site_file_is_taken_up_too(own_house: House) -> None:
     site = own_house.path.parent / "site.toml"
     site.write_text(SITE.replace("Test hospital", "New hospital"))
@@ -343,13 +377,15 @@ def test_when_nobody_can_tell_whether_a_token_was_spent_nobody_is_let_in(tmp_pat
         )
         app = Reloading(Tenancies(house.path, False, BASE, trust_less))
         file.rename(tmp_path / "elsewhere")
-        without = House(app, house.parties, trust_less, house.path, house.heard)
+        without = House(app, house.parties, trust_less, house.path, house.heard, house.server)
 
         answer = without.send(house.parties.bearing(path=DISCOVERY), DISCOVERY)
         ready = Client(app).get("/readyz")
         away.close()
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    (call,) = house.told(Event.CALL)
+    assert (call["outcome"], call["tenant"]) == ("unavailable", "north")
     assert (ready.status_code, ready.get_json()["status"]) == (503, "unavailable")
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -45,7 +45,8 @@ class OpenIdProvider:
     """
     `says` are the claims of whoever signs in next. `twist` changes what an honest token would be.
 
-    `heard` are the forms that came to the token endpoint.
+    `heard` are the forms that came to the token endpoint. While `open` is not set, nothing is answered. With `drips` an
+    answer comes byte by byte, without an end. `asked` counts the requests.
     """
 
     def __init__(self, now: float) -> None:
@@ -55,6 +56,10 @@ class OpenIdProvider:
         self.metadata: dict[str, Any] = {}
         self.broken: set[str] = set()
         self.heard: list[dict[str, str]] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.drips, self.dry = False, threading.Event()
+        self.asked = threading.Semaphore(0)
         self._now = int(now)
         self._codes: dict[str, dict[str, str]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -67,6 +72,7 @@ class OpenIdProvider:
         try:
             yield self
         finally:
+            self.open.set()
             self._server.shutdown()
             self._server.server_close()
             thread.join()
@@ -119,6 +125,11 @@ def _handler(provider: OpenIdProvider) -> type[BaseHTTPRequestHandler]:
             self._answer({name: values[0] for name, values in parse_qs(body).items()})
 
         def _answer(self, form: dict[str, str] | None) -> None:
+            provider.asked.release()
+            provider.open.wait()
+            if provider.drips:
+                self._drip()
+                return
             status, told = provider.answer(self.path, form, self.headers.get("Authorization", ""))
             body = json.dumps(told).encode()
             self.send_response(status)
@@ -126,6 +137,15 @@ def _handler(provider: OpenIdProvider) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def _drip(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            with suppress(OSError):
+                while provider.drips:
+                    self.wfile.write(b" ")
+                    provider.dry.wait(0.01)
 
         def log_message(self, *_: Any) -> None:
             """A test that says nothing reads better."""

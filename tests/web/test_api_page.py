@@ -68,6 +68,11 @@ def test_the_page_shows_every_operation_status_and_example(page: str) -> None:
             assert f"<summary>Example: {words}</summary>" in page
 
 
+def test_no_sign_of_markdown_is_left_on_the_page(page: str) -> None:
+    assert "`" in str(DOCUMENT["components"]["securitySchemes"])
+    assert "`" not in re.sub(r"<pre.*?</pre>", "", page, flags=re.DOTALL)
+
+
 def test_the_page_shows_every_member_of_every_schema(page: str) -> None:
     for name, schema in DOCUMENT["components"]["schemas"].items():
         article = page.partition(f'<article id="{name}">')[2].partition("</article>")[0]

@@ -13,10 +13,12 @@ from heard import all_of, events
 
 from cds_service import __version__
 from cds_service.advisor import Answer
-from cds_service.errors import ChartUnavailable, RequestUnreadable, ServiceUnknown
+from cds_service.errors import ChartUnavailable, Overloaded, RequestUnreadable, ServiceUnknown, StoreUnavailable
 from cds_service.events import Event
 from cds_service.hooks.strict_json import MOST_BYTES
 from cds_service.web.app import create_app
+from cds_service.web.house import House
+from cds_service.web.reloading import KEPT_BACK
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 WHOSE = "Jane Roe, born 1990-01-01"
@@ -93,15 +95,67 @@ def test_a_call_with_a_slash_too_many_is_answered_and_never_redirected(door, fak
         "Application/JSON; Charset=Utf_8",
         "application/fhir+json",
         "application/fhir+json; charset=utf-8; fhirVersion=4.0",
+        "application/json; charset=latin-1",
+        "application/json; charset=utf-16",
+        "application/json; charset=klingon",
     ],
 )
-def test_json_is_read_however_its_charset_is_spelled(door, content_type):
+def test_json_is_read_whatever_charset_is_named(door, content_type):
     assert call(door, content_type=content_type).status_code == 200
+
+
+# ---- Where nobody has to say who they are
+
+HERE = [
+    "localhost",
+    "LOCALHOST:8000",
+    "localhost:",
+    "127.0.0.1",
+    "127.0.0.1:18710",
+    "127.0.0.53:80",
+    "[::1]",
+    "[::1]:8000",
+]
+ELSEWHERE = [
+    "evil.example",
+    "evil.example:8000",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "localhost.",
+    "192.0.2.1:8000",
+    "0.0.0.0:8000",
+    "[2001:db8::1]:8000",
+    "[::1",
+    "::1]",
+    "",
+]
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_a_name_of_this_machine_is_answered(door, host):
+    assert door.get("/cds-services", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ELSEWHERE)
+@pytest.mark.parametrize("path", ["/cds-services", "/readyz", "/docs", "/nowhere"])
+def test_a_strangers_name_that_leads_to_this_machine_is_refused(door, fake, host, path):
+    response = door.get(path, headers={"Host": host})
+    assert response.status_code == 403
+    assert outcome(response)["code"] == "forbidden"
+    assert call(door, headers={"Host": host}).status_code == 403
+    assert fake.heard == []
+
+
+@pytest.mark.parametrize("host", [*HERE, *ELSEWHERE])
+def test_where_a_token_tells_who_asks_the_host_is_no_matter(fake, host):
+    trust = SimpleNamespace(admit=lambda *_: SimpleNamespace(id="north"))
+    door = create_app(House({"north": fake}, trust)).test_client()
+    assert door.get("/cds-services", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
     "content_type",
-    [None, "", "text/plain", "text/json", "application/xml", "application/json; charset=utf-16", "application/jsonp"],
+    [None, "", "text/plain", "text/json", "application/xml", "application/xml; charset=utf-8", "application/jsonp"],
 )
 def test_anything_else_is_415_and_does_not_reach_the_advisor(door, fake, content_type):
     response = call(door, content_type=content_type)
@@ -155,6 +209,23 @@ def test_a_refusal_becomes_its_status_and_says_what_is_wrong(door, fake, error, 
     response = call(door)
     issue = outcome(response)
     assert (response.status_code, issue["code"], issue["diagnostics"]) == (status, code, str(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome_of_call"),
+    [
+        (StoreUnavailable("the audit cannot be written now"), "unavailable"),
+        (Overloaded("too much is asked"), "unavailable"),
+        (RequestUnreadable("hook is missing"), "refused"),
+    ],
+)
+def test_what_answers_503_is_told_as_unavailable_and_of_whom(fake, caplog, error, outcome_of_call):
+    fake.fails_with = error
+    trust = SimpleNamespace(admit=lambda *_: SimpleNamespace(id="north"))
+    with caplog.at_level(logging.INFO):
+        call(create_app(House({"north": fake}, trust)).test_client())
+    (told,) = events(caplog, Event.CALL)
+    assert (told["outcome"], told["tenant"]) == (outcome_of_call, "north")
 
 
 def test_an_unknown_address_is_404(door):
@@ -238,6 +309,15 @@ def test_a_review_that_is_overdue_degrades(door, fake):
         "status": "degraded",
         "because": ["A review of the knowledge or of the cards is overdue."],
     }
+
+
+@pytest.mark.parametrize("kept_back", [True, False])
+def test_a_changed_file_that_is_kept_back_degrades(door, fake, kept_back):
+    fake.site.review = SimpleNamespace(knowledge="sha256:abc")
+    response = door.get("/readyz", environ_overrides={KEPT_BACK: kept_back})
+    because = ["A changed tenants file has defects; an older one is in force."]
+    assert response.status_code == 200
+    assert response.get_json() == ({"status": "degraded", "because": because} if kept_back else {"status": "ready"})
 
 
 def test_there_is_no_demonstration_unless_asked_for(door):

@@ -31,7 +31,7 @@ from cds_service.records import Records
 from cds_service.starting import advisor_at
 from cds_service.web.app import create_app
 from cds_service.web.demo import Demo, demo_site
-from cds_service.web.server import serve
+from cds_service.web.server import listen, serve, url_of
 
 def clock():
     return datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -40,8 +40,9 @@ explanations = Explanations.in_memory("")
 app = create_app(
     advisor_at(demo_site(), clock, explanations=explanations), demo=Demo(clock), records=Records.in_memory()
 )
-opened = lambda url: setattr(explanations, "base", url)
-serve(app, "127.0.0.1", 0, announce="{url}/demo", opened=opened)
+listening = listen("127.0.0.1", 0)
+explanations.base = url_of("127.0.0.1", listening)
+serve(app, "127.0.0.1", 0, announce="{url}/demo", listening=listening)
 """
 
 QUIET = [
@@ -185,6 +186,20 @@ def picture(page: Page, name: str, size: ViewportSize | None = None) -> None:
 # --- the story
 
 
+@pytest.mark.parametrize("width", [1280, 375, 320])
+def test_the_heading_that_gets_the_focus_is_not_under_the_tape(open_page: Opened, width: int) -> None:
+    page = open_page(ViewportSize(width=width, height=667))
+    open_chart(page, "alma")
+    order(page, "vaginal-delivery")
+    heading, tape = page.get_by_role("heading", name="Advice"), page.locator(".tape")
+    expect(heading).to_be_focused()
+    below, above = heading.bounding_box(), tape.bounding_box()
+    assert below is not None
+    assert above is not None
+    assert above["y"] == 0, "the tape stays"
+    assert below["y"] >= above["height"]
+
+
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desktop", "phone"])
 def test_she_walks_through_a_whole_stay(open_page: Opened, size: ViewportSize) -> None:
     page = open_page(size)
@@ -240,7 +255,7 @@ def test_she_orders_a_caesarean_reads_the_card_and_asks_why(page: Page) -> None:
     card = card_about(page, "KETOPTION")
     expect(card.locator(".indicator")).to_have_text("Information")
     expect(card.locator("h3")).to_contain_text("EPDS 12")
-    expect(card.locator(".detail")).to_contain_text(re.compile(r"0\.2 mg/kg.*72\.4 kg.*14\.48.*14\.0 mg"))
+    expect(card.locator(".detail")).to_contain_text(re.compile(r"0\.2 mg/kg.*72\.4 kg.*14\.48.*14 mg"))
     expect(card.locator(".detail")).to_contain_text("2.8 mL")
     expect(card.locator(".source")).to_contain_text("Demonstration hospital")
     expect(page.get_by_role("status")).to_contain_text("2 cards. Information:")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,9 +25,10 @@ from cds_service.errors import SiteUnfit
 from cds_service.events import Event, listen
 from cds_service.records import Records
 from cds_service.settings import DEFAULT_SITE, Readers, Settings, SignOn
+from cds_service.web import signing_in as web_provider
 from cds_service.web.app import create_app
 from cds_service.web.house import House
-from cds_service.web.opening import opened_to_all
+from cds_service.web.opening import opening_to_all
 from cds_service.web.signing_in import ATTEMPT_LASTS, SESSION_LASTS
 
 TOKEN = "a-token-for-the-numbers"  # noqa: S105  (of this test alone)
@@ -72,9 +76,9 @@ def told() -> Iterator[Told]:
     stop()
 
 
-def opens(client: FlaskClient) -> bool:
+def opens(client: FlaskClient, base: str = BASE) -> bool:
     """Does the page show numbers? The file must be as open as the page."""
-    page, file = client.get(PAGE, base_url=BASE), client.get(FILE, base_url=BASE)
+    page, file = client.get(PAGE, base_url=base), client.get(FILE, base_url=base)
     assert page.status_code == file.status_code
     assert ("What became of the cards" in page.get_data(as_text=True)) == (page.status_code == 200)
     if page.status_code == 401:
@@ -97,7 +101,9 @@ def test_where_callers_prove_who_they_are_and_no_reader_is_named_there_is_no_pag
 
 
 def test_where_nobody_has_to_say_who_they_are_it_is_open(advisor: Advisor) -> None:
-    assert opens(Place(advisor, Readers(), trusted=False).browser())
+    client = Place(advisor, Readers(), trusted=False).browser()
+    assert opens(client, "http://localhost:8000")
+    assert not opens(client, "http://evil.example.org:8000"), "a name that was led to this machine"
 
 
 def test_with_a_token_it_is_closed_even_there(advisor: Advisor) -> None:
@@ -106,11 +112,10 @@ def test_with_a_token_it_is_closed_even_there(advisor: Advisor) -> None:
 
 def test_serve_hands_the_readers_on(tmp_path: Path) -> None:
     settings = Settings(database=str(tmp_path / "records.sqlite3"), insights=Readers(TOKEN))
-    opened = opened_to_all(DEFAULT_SITE, settings, Clock())
-    client = Client(opened.app)
-    assert client.get(PAGE).status_code == 401
-    assert client.get(PAGE, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
-    opened.shared.records.close()
+    with opening_to_all(DEFAULT_SITE, settings, Clock())("http://localhost") as opened:
+        client = Client(opened.app)
+        assert client.get(PAGE).status_code == 401
+        assert client.get(PAGE, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
 # --- by the token
@@ -427,6 +432,45 @@ def test_while_the_provider_cannot_be_had_there_is_503(path: str, advisor: Advis
         assert client.get("/insights/oidc", base_url=BASE).status_code == 503
     signed_in(client)
     assert opens(client), "the token still opens"
+
+
+def test_while_one_waits_for_the_provider_the_next_is_sent_away_at_once(
+    advisor: Advisor, provider: OpenIdProvider
+) -> None:
+    """Anybody can make us ask it, and whoever waits answers no hook."""
+    place = reached(advisor, provider)
+    app = place.browser().application
+    returning = app.test_client()
+    sent_back = provider.sign_in(gone(returning))
+    provider.asked = Semaphore(0)
+    provider.open.clear()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(app.test_client().get, "/insights/oidc", base_url=BASE)
+        provider.asked.acquire(timeout=30)
+        second = app.test_client().get("/insights/oidc", base_url=BASE)
+        assert (second.status_code, second.headers["Retry-After"]) == (503, "5")
+
+        back_again = pool.submit(back, returning, sent_back)
+        provider.asked.acquire(timeout=30)  # whoever comes back does not wait for those who leave
+        provider.open.set()
+        assert (first.result(30).status_code, back_again.result(30).status_code) == (303, 200)
+    assert gone(app.test_client())
+
+
+def test_a_provider_that_drips_is_given_up_and_can_be_asked_again(provider: OpenIdProvider) -> None:
+    """Each of its bytes comes in time. The whole never does."""
+    sign_on = SignOn(provider.issuer, CLIENT, SECRET, frozenset({"sub:u-1"}))
+    impatient = web_provider.OpenIdProvider(sign_on, f"{BASE}/insights/oidc/callback", Clock(), patience=0.2)
+    provider.drips = True
+    with pytest.raises(web_provider.NotLetIn) as refused:
+        impatient.begin()
+    assert refused.value.status == 503
+    for thread in threading.enumerate():
+        if thread.name == "sign-in":
+            thread.join(timeout=30)
+    provider.drips = False
+    assert replace(impatient, patience=30).begin()[0].startswith(provider.issuer)
+    assert impatient._leaving.acquire(blocking=False), "its turn has ended"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"done " * 100_000]
 
-serve(app, sys.argv[1], int(sys.argv[2]), threads=1, announce="open {url}/demo")
+hung_up = {"hung_up": lambda: print("hung up", flush=True)} if len(sys.argv) > 3 else {}
+serve(app, sys.argv[1], int(sys.argv[2]), threads=1, announce="open {url}/demo", **hung_up)
 """
 
 
@@ -74,9 +75,10 @@ serve(app, sys.argv[1], int(sys.argv[2]), announce="open {url}/demo")
 
 
 @contextlib.contextmanager
-def server(script: str = SLOW) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def server(script: str = SLOW, *more: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A running server and its port; killed at the end if it is still there."""
-    process = subprocess.Popen([sys.executable, "-c", script, "127.0.0.1", "0"], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", script, "127.0.0.1", "0", *more]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         assert line.startswith("open http://"), line
@@ -149,6 +151,23 @@ def test_a_second_signal_leaves_at_once():
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
         connection.close()
+
+
+@pytest.mark.parametrize("told", [["told"], []], ids=["who hears of it", "nobody hears of it"])
+def test_a_hangup_ends_nothing(told):
+    with server(SLOW, *told) as (process, port):
+        answers: list[bytes] = []
+        caller = ask(port, 0.6, answers)
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGHUP)
+        if told:
+            assert process.stdout.readline() == "hung up\n"
+        caller.join()
+        ask(port, 0, answers).join()
+        assert [len(answer) for answer in answers] == [500_000, 500_000]
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=15) == 0
 
 
 @pytest.mark.parametrize(("size", "status"), [(MOST_BYTES, 200), (MOST_BYTES + 1, 413), (3 * MOST_BYTES, 413)])
