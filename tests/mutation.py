@@ -38,6 +38,7 @@ TESTS: Final = (
     "tests/clinical/test_judging.py",
     "tests/clinical/test_order_check.py",
     "tests/clinical/test_planning.py",
+    "tests/clinical/test_rounding.py",
     "tests/clinical/test_screening.py",
     "tests/clinical/test_stage_and_moment.py",
     "tests/ehr/test_drafted_orders.py",
