@@ -7,6 +7,7 @@ more, since another version of Python or of a library counts a little differentl
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -68,6 +69,19 @@ def test_cost_grows_no_faster_than_the_chart(advisor: Advisor, now: datetime) ->
     small, large = order_select(now), order_select(now, kilobytes=1_000)
 
     assert cost(advisor, large) / cost(advisor, small) <= len(large) / len(small)
+
+
+def test_cost_grows_no_faster_than_the_versions_of_one_entry(advisor: Advisor, now: datetime) -> None:
+    """Each of another content under the same id: a hundred, and a thousand."""
+
+    def versions(count: int) -> bytes:
+        call = json.loads(order_select(now))
+        for number in range(count):
+            version = {"resourceType": "Condition", "id": "one", "code": {"text": f"finding {number}"}}
+            call["prefetch"]["problems"].setdefault("entry", []).append({"resource": version})
+        return json.dumps(call).encode()
+
+    assert cost(advisor, versions(1_000)) <= 10 * cost(advisor, versions(100))
 
 
 def test_cost_grows_no_faster_than_the_orders_that_are_signed(advisor: Advisor, now: datetime) -> None:

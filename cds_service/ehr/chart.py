@@ -64,6 +64,8 @@ _NAMED: Final = {
 }
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{2,63}")
 _COUNTED: Final = re.compile(r"[0-9]{1,18}")
+# Each version is compared with each other. No honest answer holds more of one entry; of more, all stay.
+_MOST_COMPARED: Final = 16
 
 
 def chart_of(
@@ -147,7 +149,7 @@ class _Pile:
     not_hers: list[str] = field(default_factory=list)
     found: dict[tuple[str, str], _Kept] = field(default_factory=dict)
     loose: dict[Hashable, _Kept] = field(default_factory=dict)
-    also: dict[tuple[str, str], list[_Kept]] = field(default_factory=dict)
+    also: dict[tuple[str, str], dict[Hashable, _Kept]] = field(default_factory=dict)
     full_urls: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
@@ -205,21 +207,19 @@ class _Pile:
             return kept
         if kept.resource == resource:
             return kept
-        others = self.also.setdefault(key, [])
-        same = next((other for other in others if other.resource == resource), None)
-        if same is None:
-            others.append(same := _Kept(resource))
-        return same
+        return self.also.setdefault(key, {}).setdefault(_content(resource), _Kept(resource))
 
     def _settle(self) -> None:
         """Of several contents under one id the latest stays. All stay that may be the latest, whatever their order."""
         for key, others in self.also.items():
-            contents = [self.found[key], *others]
-            stay = [one for one in contents if not any(_is_later(other, one) for other in contents)] or contents
+            contents = [self.found[key], *others.values()]
+            stay = contents
+            if len(contents) <= _MOST_COMPARED:
+                stay = [one for one in contents if not any(_is_later(other, one) for other in contents)] or contents
             first, *more = sorted(stay, key=_text)
+            about_her, asked_for = any(one.about_her for one in contents), any(one.asked_for for one in contents)
             for one in stay:
-                one.about_her = any(other.about_her for other in contents)
-                one.asked_for = any(other.asked_for for other in contents)
+                one.about_her, one.asked_for = about_her, asked_for
             self.found[key] = first
             self.loose.update((_content(one.resource), one) for one in more)
 
@@ -320,7 +320,7 @@ def _is_later(one: _Kept, other: _Kept) -> bool:
 
 
 def _version(resource: Resource) -> tuple[Moment | None, int | None]:
-    """When it was last updated, and which version it is where servers count them (HAPI FHIR; Epic gives neither)."""
+    """When it was last updated, and which version it is, where the server counts them."""
     meta = resource.get("meta")
     if not isinstance(meta, dict):
         return None, None

@@ -29,7 +29,7 @@ _HANG_UP: Final = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()  # Windo
 _PATIENCE_SECONDS = 20
 # Above this many connections others wait in the backlog of the machine. Each costs a descriptor and a buffer.
 _MOST_CONNECTIONS = 400
-# A chart of 35 KB is heard in one piece, not in five.
+# Waitress takes 8 KB at a time by default, and a chart has 35.
 _HEARD_AT_ONCE = 64 * 1024
 
 
